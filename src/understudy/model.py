@@ -7,9 +7,8 @@ counted with o200k_base unless said otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, Literal
 
 __all__ = [
@@ -49,8 +48,6 @@ Message = Mapping[str, Any]
 """One chat message as it goes over the wire: role, content, tool_calls, name, ..."""
 
 Method = Literal["supervised", "dpo", "reinforcement"]
-
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,10 +94,10 @@ class JobSpec:
     method: Method
     training: Rows
     validation: Rows | None = None
-    hyperparameters: Mapping[str, Json] = _EMPTY
+    hyperparameters: Mapping[str, Json] = field(default_factory=dict[str, Json])
     suffix: str | None = None
     seed: int | None = None
-    metadata: Mapping[str, str] = _EMPTY
+    metadata: Mapping[str, str] = field(default_factory=dict[str, Json])
     integrations: tuple[Mapping[str, Json], ...] = ()
 
 
@@ -122,7 +119,7 @@ class Handle:
 
     kind: Literal["upload", "job", "deployment", "batch", "export"]
     id: str
-    data: Mapping[str, Json] = _EMPTY
+    data: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,7 +219,7 @@ class RemoteStatus:
     progress: Progress | None = None
     model: str | None = None
     trained_tokens: int | None = None
-    fields: Mapping[str, Json] = _EMPTY
+    fields: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,7 +230,7 @@ class RemoteEvent:
     at: float
     level: str
     message: str
-    metrics: Mapping[str, Json] = _EMPTY
+    metrics: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -243,7 +240,7 @@ class Checkpoint:
     id: str
     model: str
     step: int
-    metrics: Mapping[str, Json] = _EMPTY
+    metrics: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,7 +297,7 @@ class ChatRequest:
     messages: tuple[Message, ...]
     tools: tuple[Message, ...] = ()
     response_format: Mapping[str, Json] | None = None
-    sampling: Mapping[str, Json] = _EMPTY
+    sampling: Mapping[str, Json] = field(default_factory=dict[str, Json])
     tenant: str | None = None
 
 
