@@ -1,0 +1,147 @@
+"""The recipe: one TOML file that says everything of a run."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from understudy.model import Method
+from understudy.validation import parse, read_toml
+
+__all__ = [
+    "Budget",
+    "Cleaning",
+    "Evaluation",
+    "Recipe",
+    "Source",
+    "Split",
+    "Train",
+    "load_recipe",
+]
+
+_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Section):
+    """Where examples come from. ``path`` is relative to the recipe."""
+
+    kind: Literal["calls", "chat", "preference"] = "calls"
+    """calls: call-log JSONL; chat: fine-tuning rows; preference: pairs for DPO."""
+    path: Path
+
+
+class Cleaning(_Section):
+    """Which rows are dropped before training; every dropped row is kept with its reason."""
+
+    drop: tuple[Literal["truncated", "flagged", "incomplete", "error", "duplicate"], ...] = (
+        "truncated",
+        "flagged",
+        "incomplete",
+        "error",
+        "duplicate",
+    )
+    max_row_tokens: int | None = Field(default=None, gt=0)
+    min_score: dict[str, float] = Field(default_factory=dict)
+    """Least value of a logged score, by its name; rows without that score stay."""
+
+
+class Split(_Section):
+    """Shares of conversations, not rows: one conversation is never on both sides."""
+
+    train: float = Field(default=0.8, gt=0, le=1)
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    test: float = Field(default=0.1, ge=0, lt=1)
+    seed: int = 17
+
+    @model_validator(mode="after")
+    def _sum_is_one(self) -> Split:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-9:
+            message = f"train + validation + test is {total:g}, it must be 1"
+            raise ValueError(message)
+        return self
+
+
+class Train(_Section):
+    """The fine-tuning job."""
+
+    backend: str
+    base_model: str
+    method: Method = "supervised"
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    suffix: str | None = None
+    seed: int | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    integrations: tuple[dict[str, Any], ...] = ()
+
+
+class Evaluation(_Section):
+    """How the student is judged on rows that it never saw.
+
+    The verdict passes when the lower end of the score's interval reaches ``bar`` and, where the
+    alias already points at a model, the student is not worse than it by more than ``margin``
+    (lower end of the paired difference).
+    """
+
+    scorer: str = "exact"
+    bar: float = Field(default=0.8, ge=0, le=1)
+    margin: float = Field(default=0.02, ge=0, le=1)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    compare_base: bool = True
+    max_rows: int | None = Field(default=None, gt=0)
+    concurrency: int = Field(default=4, ge=1, le=64)
+    sampling: dict[str, Any] = Field(default_factory=lambda: {"temperature": 0})
+    response_format: dict[str, Any] | None = None
+    max_output_tokens: int = Field(default=512, gt=0)
+
+
+class Budget(_Section):
+    """A hard stop before money is spent. Runs that name the same budget share it."""
+
+    name: str | None = Field(default=None, pattern=_NAME)
+    limit_usd: Decimal = Field(gt=0)
+    on_exhausted: Literal["attention", "pause", "cancel"] = "attention"
+
+
+class Recipe(_Section):
+    """One run, from source to alias."""
+
+    name: str = Field(pattern=_NAME)
+    source: Source
+    cleaning: Cleaning = Cleaning()
+    split: Split = Split()
+    train: Train
+    evaluation: Evaluation = Evaluation()
+    alias: str | None = Field(default=None, pattern=_NAME)
+    budget: Budget
+
+    @field_validator("alias", "name")
+    @classmethod
+    def _not_reserved(cls, value: str | None) -> str | None:
+        if value is not None and "@" in value:
+            message = "'@' separates a name from a version; leave it out"
+            raise ValueError(message)
+        return value
+
+    @property
+    def budget_name(self) -> str:
+        """The budget that the run draws on: its own unless it names a shared one."""
+        return self.budget.name or self.name
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe; ``source.path`` comes out absolute.
+
+    Raises:
+        ConfigError: with the file, the field and the nearest valid name.
+    """
+    recipe = parse(Recipe, read_toml(path), where=str(path))
+    source = recipe.source.model_copy(update={"path": (path.parent / recipe.source.path).resolve()})
+    return recipe.model_copy(update={"source": source})

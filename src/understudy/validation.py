@@ -1,0 +1,93 @@
+"""Turn untrusted mappings into typed models, with errors that name the field and the fix."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from understudy.errors import ConfigError
+
+__all__ = ["nearest", "parse", "read_toml"]
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Words that follow an unknown name: the nearest valid one, then all of them."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Valid: {', '.join(names) or 'none'}."
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a mapping.
+
+    Raises:
+        ConfigError: the file is absent, not UTF-8, or not TOML; syntax errors name the line.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: there is no such file; `understudy init {path}` writes a commented recipe"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def parse(model: type[M], data: Mapping[str, Any], *, where: str) -> M:
+    """``data`` as ``model``.
+
+    Args:
+        model: a pydantic model.
+        data: what was read.
+        where: the file or section, for the message.
+
+    Raises:
+        ConfigError: one line for each thing that is wrong, with its field; an unknown name is
+            answered with the nearest valid one. Values of secret fields never appear.
+    """
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        lines = [_line(model, item) for item in error.errors(include_url=False)]
+        raise ConfigError(f"{where}: " + "; ".join(lines)) from None
+
+
+def _line(model: type[BaseModel], item: Any) -> str:
+    place = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        *parents, name = item["loc"]
+        valid = _fields(model, parents)
+        return f"[{place}] is not a known name: {nearest(str(name), valid)}"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"[{place}] {message}" if place else message
+
+
+def _fields(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
+    """Field names of the model at ``path`` inside ``model``; tags of unions are passed over."""
+    current: Any = model
+    for part in path:
+        info = getattr(current, "model_fields", {}).get(part)
+        if info is None:
+            continue
+        current = _model_in(info.annotation)
+    return list(getattr(current, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _model_in(inner)
+        if found is not None:
+            return found
+    return None
