@@ -1,0 +1,399 @@
+"""The plugin host: finds plugins, fences them off from each other, and loads them on first use.
+
+A plugin that breaks, misspells a hook, was written for another version of the contract, or claims
+a name that is taken, is listed with a reason and a fix; everything else goes on without it. Only
+asking for something of that plugin raises. No provider SDK is imported before a backend is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from importlib import metadata
+from importlib.metadata import EntryPoint
+from typing import Any, Literal, NoReturn, TypeVar
+
+import pluggy
+from packaging.requirements import Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from understudy import hookspecs
+from understudy.backend import API_VERSION, Backend, BackendSpec, Clock
+from understudy.config import Config, resolve_settings
+from understudy.errors import (
+    ConfigError,
+    PluginApiError,
+    PluginConflictError,
+    PluginError,
+    PluginLoadError,
+)
+from understudy.hookspecs import CommandSpec, PriceTable, ScorerSpec
+from understudy.secrets import redact
+from understudy.validation import nearest
+
+__all__ = ["GROUP", "PluginHost", "PluginInfo", "import_target"]
+
+GROUP = "understudy"
+"""Group of the entry points that plugins declare."""
+
+Kind = Literal["backend", "command", "scorer", "price table"]
+Status = Literal["ok", "failed", "conflict"]
+Record = BackendSpec | CommandSpec | ScorerSpec | PriceTable
+
+_HOOKS: dict[Kind, tuple[str, type[Record]]] = {
+    "backend": ("understudy_backends", BackendSpec),
+    "command": ("understudy_commands", CommandSpec),
+    "scorer": ("understudy_scorers", ScorerSpec),
+    "price table": ("understudy_price_tables", PriceTable),
+}
+_SHORT = 300
+_CONFLICT_FIX = "uninstall one of them"
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PluginInfo:
+    """One line of ``understudy plugins``; ``provides`` holds words such as "backend openai"."""
+
+    name: str
+    distribution: str
+    version: str
+    status: Status
+    reason: str = ""
+    fix: str = ""
+    provides: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True)
+class _Plugin:
+    name: str
+    distribution: str
+    version: str
+    records: dict[tuple[Kind, str], Record] = field(default_factory=dict)
+    error: PluginError | None = None
+    fix: str = ""
+    conflicts: list[str] = field(default_factory=list)
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this module
+    def __init__(self, error: PluginError, fix: str = "") -> None:
+        self.error, self.fix = error, fix
+        super().__init__(str(error))
+
+
+class PluginHost:
+    """All plugins of this environment.
+
+    Args:
+        entry_points: what to load; default: the installed entry points of group ``understudy``.
+        reserved_commands: names that the CLI itself has; a plugin that claims one is in conflict.
+    """
+
+    def __init__(
+        self,
+        *,
+        entry_points: Iterable[EntryPoint] | None = None,
+        reserved_commands: Collection[str] = (),
+    ) -> None:
+        found = metadata.entry_points(group=GROUP) if entry_points is None else entry_points
+        self._plugins = [_load(entry) for entry in found]
+        self._classes: dict[str, type[Backend]] = {}
+        self._owners: dict[tuple[Kind, str], list[str]] = {}
+        for name in reserved_commands:
+            self._owners["command", name] = ["understudy"]
+        for plugin in self._working():
+            for claim in plugin.records:
+                self._owners.setdefault(claim, []).append(plugin.distribution)
+        for plugin in self._working():
+            plugin.conflicts = [
+                self._conflict(claim) for claim in plugin.records if len(self._owners[claim]) > 1
+            ]
+
+    def plugins(self) -> list[PluginInfo]:
+        """Every plugin that was found, by name, with what is wrong with it if anything is."""
+        return sorted(map(_info, self._plugins), key=lambda info: (info.name, info.distribution))
+
+    def backends(self) -> dict[str, BackendSpec]:
+        """Backends that can be used, by name."""
+        return self._select("backend", BackendSpec)
+
+    def commands(self) -> dict[str, CommandSpec]:
+        """CLI commands of plugins, by name; a name may have two words."""
+        return self._select("command", CommandSpec)
+
+    def scorers(self) -> dict[str, ScorerSpec]:
+        """Scorers of plugins, by name."""
+        return self._select("scorer", ScorerSpec)
+
+    def price_tables(self) -> dict[str, PriceTable]:
+        """Price tables of plugins, by name."""
+        return self._select("price table", PriceTable)
+
+    def backend_spec(self, name: str) -> BackendSpec:
+        """The spec of the backend plugin ``name``.
+
+        Raises:
+            ConfigError: no plugin has it; names the nearest one.
+            PluginError: its plugin failed, or two plugins claim it.
+        """
+        return self._get("backend", name, self.backends())
+
+    def backend_class(self, name: str) -> type[Backend]:
+        """The class behind the backend plugin ``name``, imported now.
+
+        Raises:
+            ConfigError: no plugin has it; names the nearest one.
+            PluginLoadError: a requirement is missing or too old, or the import failed.
+            PluginError: its plugin failed at start-up, or two plugins claim the name.
+        """
+        if name not in self._classes:
+            spec = self.backend_spec(name)
+            _check_requirements(spec)
+            found = import_target(spec.target, what=f"backend {name!r}", install=spec.install)
+            if not (isinstance(found, type) and issubclass(found, Backend)):
+                raise PluginLoadError(
+                    f"backend {name!r} points at {spec.target}, which is not a subclass of "
+                    "understudy.backend.Backend; tell the plugin's author"
+                )
+            self._classes[name] = found
+        return self._classes[name]
+
+    def make_backend(self, instance: str, config: Config, clock: Clock | None = None) -> Backend:
+        """The configured backend ``instance``, ready to use; does no I/O.
+
+        Args:
+            instance: name of a ``[backends.NAME]`` table, or of a backend plugin.
+            config: where settings come from.
+            clock: default: the config's.
+
+        Raises:
+            ConfigError: unknown name, or settings that cannot work.
+            PluginError: the plugin cannot be used.
+        """
+        plugin, table = config.backend_settings(instance)
+        if plugin == instance and instance not in self.backends():
+            known = {*self.backends(), *config.backends}
+            self._refuse("backend", instance, known - {instance})
+        cls = self.backend_class(plugin)
+        where = f"{config.file or 'environment'} [backends.{instance}]"
+        settings = resolve_settings(cls.Settings, table, config.env, where=where)
+        return cls(name=instance, settings=settings, clock=clock or config.clock)
+
+    def scorer(self, name: str) -> Callable[[str, str], float]:
+        """The scorer function of a plugin, imported now. Raises as ``backend_class`` does."""
+        spec = self._get("scorer", name, self.scorers())
+        loaded: Callable[[str, str], float] = import_target(spec.target, what=f"scorer {name!r}")
+        return loaded
+
+    def command(self, name: str) -> Callable[..., Any]:
+        """The function of a plugin's CLI command. Raises as ``backend_class`` does."""
+        spec = self._get("command", name, self.commands())
+        loaded: Callable[..., Any] = import_target(spec.target, what=f"command {name!r}")
+        return loaded
+
+    def _working(self) -> list[_Plugin]:
+        return [plugin for plugin in self._plugins if plugin.error is None]
+
+    def _select(self, kind: Kind, record: type[R]) -> dict[str, R]:
+        return {
+            name: value
+            for plugin in self._working()
+            for (of_kind, name), value in sorted(plugin.records.items())
+            if of_kind == kind and isinstance(value, record) and len(self._owners[kind, name]) == 1
+        }
+
+    def _get(self, kind: Kind, name: str, usable: dict[str, R]) -> R:
+        if name not in usable:
+            self._refuse(kind, name, usable)
+        return usable[name]
+
+    def _refuse(self, kind: Kind, name: str, known: Iterable[str]) -> NoReturn:
+        """Say why ``name`` cannot be had: contested, of a broken plugin, or simply unknown."""
+        if len(self._owners.get((kind, name), ())) > 1:
+            raise PluginConflictError(f"{self._conflict((kind, name))}; {_CONFLICT_FIX}")
+        broken = [plugin for plugin in self._plugins if plugin.error is not None]
+        for plugin in broken:
+            # A plugin that broke on import never said what it has; its own name is the best hint.
+            if plugin.error and ((kind, name) in plugin.records or plugin.name == name):
+                raise type(plugin.error)(
+                    f"{kind} {name!r} cannot be used: {plugin.error}; {plugin.fix}"
+                ) from (plugin.error.__cause__ or plugin.error)
+        hint = ""
+        if broken:
+            names = ", ".join(sorted(plugin.distribution for plugin in broken))
+            hint = f" Plugins that could not be loaded: {names}; see `understudy plugins`."
+        raise ConfigError(f"there is no {kind} {name!r}: {nearest(name, known)}{hint}")
+
+    def _conflict(self, claim: tuple[Kind, str]) -> str:
+        kind, name = claim
+        return f"{kind} {name!r} is claimed by {' and '.join(sorted(self._owners[claim]))}"
+
+
+def import_target(target: str, *, what: str, install: str = "") -> Any:
+    """The object at ``"package.module:name"``, imported now.
+
+    Args:
+        target: where it is.
+        what: what is asked for, for the message.
+        install: the command that installs what is missing, for the message.
+
+    Raises:
+        PluginLoadError: from whatever the import raised.
+    """
+    module, _, name = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:
+        advice = install or "reinstall its plugin"
+        raise PluginLoadError(
+            f"{what} cannot be loaded from {target}: {_words(error)}; try: {advice}"
+        ) from error
+
+
+def _info(plugin: _Plugin) -> PluginInfo:
+    status: Status = "ok"
+    reason, fix = "", ""
+    if plugin.error is not None:
+        status, reason, fix = "failed", str(plugin.error), plugin.fix
+    elif plugin.conflicts:
+        status, reason, fix = "conflict", "; ".join(plugin.conflicts), _CONFLICT_FIX
+    provides = [] if plugin.error else sorted(f"{kind} {name}" for kind, name in plugin.records)
+    return PluginInfo(
+        name=plugin.name,
+        distribution=plugin.distribution,
+        version=plugin.version,
+        status=status,
+        reason=reason,
+        fix=fix,
+        provides=tuple(provides),
+    )
+
+
+def _load(entry: EntryPoint) -> _Plugin:
+    dist = entry.dist
+    plugin = _Plugin(
+        name=entry.name,
+        distribution=dist.name if dist else entry.module.partition(".")[0],
+        version=dist.version if dist else "",
+    )
+    try:
+        module = _import(entry, plugin)
+        _collect(module, plugin)
+    except _Refused as refused:
+        plugin.error = refused.error
+        upgrade = f"pip install --upgrade {plugin.distribution}"
+        plugin.fix = refused.fix or f"{upgrade}, or pip uninstall {plugin.distribution}"
+    return plugin
+
+
+def _import(entry: EntryPoint, plugin: _Plugin) -> Any:
+    try:
+        return entry.load()
+    except (Exception, SystemExit) as error:
+        fix = ""
+        if isinstance(error, ImportError) and (error.name or "").startswith("understudy."):
+            fix = "pip install --upgrade understudy, or install a version of the plugin that fits"
+        elif isinstance(error, ModuleNotFoundError):
+            fix = f"install what brings {error.name!r}: pip install --upgrade {plugin.distribution}"
+        failure = PluginLoadError(f"{entry.value} broke on import: {_words(error)}")
+        failure.__cause__ = error
+        raise _Refused(failure, fix) from error
+
+
+def _collect(module: Any, plugin: _Plugin) -> None:
+    # A manager for each plugin: one that raises in a hook cannot stop the hooks of the others.
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(module, name=plugin.name)
+    except Exception as error:
+        failure = PluginLoadError(f"its hooks do not fit their specification: {_words(error)}")
+        raise _Refused(failure) from error
+    for kind, (hook, record) in _HOOKS.items():
+        for value in _call(manager, hook):
+            if not isinstance(value, record):
+                what = f"{hook} yields a {type(value).__name__}, not {record.__name__}"
+                raise _Refused(PluginLoadError(what))
+            if (kind, value.name) in plugin.records:
+                raise _Refused(PluginLoadError(f"{hook} yields {value.name!r} twice"))
+            plugin.records[kind, value.name] = value
+    _check_api(plugin)
+    _check_hooks(manager, module, plugin)
+
+
+def _call(manager: pluggy.PluginManager, hook: str) -> list[Any]:
+    try:
+        return [value for result in getattr(manager.hook, hook)() for value in result]
+    except (Exception, SystemExit) as error:
+        failure = PluginLoadError(f"{hook} raised {_words(error)}")
+        failure.__cause__ = error
+        raise _Refused(failure) from error
+
+
+def _check_api(plugin: _Plugin) -> None:
+    for (kind, name), record in plugin.records.items():
+        try:
+            wanted = SpecifierSet(record.api)
+        except InvalidSpecifier:
+            raise _Refused(
+                PluginApiError(f"{kind} {name!r} has api={record.api!r}, which is no specifier"),
+                'write it like ">=1,<2"',
+            ) from None
+        if wanted.contains(API_VERSION, prereleases=True):
+            continue
+        ours = Version(API_VERSION)
+        newer = any(
+            one.operator in {">=", ">", "~=", "=="} and Version(one.version.rstrip(".*")) > ours
+            for one in wanted
+        )
+        late = "understudy" if newer else plugin.distribution
+        raise _Refused(
+            PluginApiError(
+                f"{kind} {name!r} was written for API {record.api}; this is API {API_VERSION}"
+            ),
+            f"pip install --upgrade {late}",
+        )
+
+
+def _check_hooks(manager: pluggy.PluginManager, module: Any, plugin: _Plugin) -> None:
+    known = [caller for caller, _ in _HOOKS.values()]
+    for caller in manager.get_hookcallers(module) or ():
+        if not caller.has_spec():
+            raise _Refused(
+                PluginLoadError(f"it implements {caller.name}, and there is no such hook"),
+                nearest(caller.name, known),
+            )
+    for name in known:
+        unmarked = getattr(module, name, None)
+        if inspect.isroutine(unmarked) and manager.parse_hookimpl_opts(module, name) is None:
+            raise _Refused(
+                PluginLoadError(f"{name} is not marked as a hook, so nothing ever calls it"),
+                f"decorate it with understudy.hookspecs.hookimpl, or upgrade {plugin.distribution}",
+            )
+
+
+def _check_requirements(spec: BackendSpec) -> None:
+    for text in spec.requires:
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            continue
+        try:
+            present = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            have = "it is not installed"
+        else:
+            if wanted.specifier.contains(present, prereleases=True):
+                continue
+            have = f"{wanted.name} {present} is installed"
+        raise PluginLoadError(
+            f"backend {spec.name!r} needs {text}, and {have}; run: {spec.install}"
+        )
+
+
+def _words(error: BaseException) -> str:
+    first = redact(str(error)).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first}"[:_SHORT].rstrip(": ")
