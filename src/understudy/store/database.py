@@ -1,0 +1,134 @@
+"""Opening the store, transactions, and bringing its schema up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import NoSuchModuleError, OperationalError, SQLAlchemyError
+
+from understudy.errors import ConfigError
+from understudy.secrets import redact
+
+__all__ = ["HEAD", "Store", "open_store"]
+
+HEAD = "0001"
+"""The newest migration; when the database has it, Alembic need not be imported."""
+
+_LOCK = 0x756E6465727374
+"""PostgreSQL advisory lock that serialises migrations of many workers starting at once."""
+
+
+class Store:
+    """A database with the schema of ``schema.py``.
+
+    ``write`` and ``read`` are transactions; both give an SQLAlchemy connection. On SQLite a
+    write takes the write lock at once, so that what it reads stays true until it commits.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+        self.postgres = engine.dialect.name == "postgresql"
+
+    def __repr__(self) -> str:
+        return f"Store({self.engine.url.render_as_string(hide_password=True)})"
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A read-write transaction; commits at the end, rolls back on any exception."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads and never waits for a writer."""
+        with self.engine.connect() as raw:
+            connection = raw.execution_options(understudy_read=True)
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def open_store(url: str) -> Store:
+    """Open (and create or migrate) the store at ``url``.
+
+    Args:
+        url: ``sqlite:///path`` or ``postgresql://user:password@host/name``.
+
+    Raises:
+        ConfigError: the URL is wrong, the driver is missing, or the server does not answer. The
+            message never holds the password.
+    """
+    shown = redact(url)
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "postgresql":
+            engine = sa.create_engine(
+                parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10
+            )
+        elif parsed.get_backend_name() == "sqlite":
+            engine = _sqlite(parsed)
+        else:
+            raise ConfigError(f"store {shown}: use sqlite:///FILE or postgresql://...")
+        store = Store(engine)
+        _migrate(store)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"store {shown}: {error}; pip install 'understudy[postgres]'") from None
+    except (NoSuchModuleError, OperationalError) as error:
+        reason = redact(str(getattr(error, "orig", None) or error)).splitlines()[0]
+        raise ConfigError(f"store {shown} cannot be opened: {reason}") from None
+    except SQLAlchemyError as error:
+        raise ConfigError(f"store {shown}: {redact(str(error)).splitlines()[0]}") from None
+    return store
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": 60.0})
+
+    @sa.event.listens_for(engine, "connect")
+    def _on_connect(dbapi: Any, _record: Any) -> None:
+        # The driver's own implicit BEGIN comes too late: reads before the first write would see
+        # a state that somebody else may change. See _on_begin.
+        dbapi.isolation_level = None
+        dbapi.execute("PRAGMA journal_mode=WAL")
+        dbapi.execute("PRAGMA synchronous=FULL")
+        dbapi.execute("PRAGMA foreign_keys=ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: sa.Connection) -> None:
+        reads = connection.get_execution_options().get("understudy_read")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _migrate(store: Store) -> None:
+    if _version(store) == HEAD:
+        return
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "understudy.store:migrations")
+    with store.write() as connection:
+        if store.postgres:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _version(store: Store) -> str | None:
+    table = sa.table("alembic_version", sa.column("version_num", sa.Text))
+    with store.read() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(sa.select(table.c.version_num)).scalar()
