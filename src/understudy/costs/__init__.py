@@ -1,0 +1,1 @@
+"""Prices with their date and source, estimates, and the ledger."""

@@ -1,0 +1,184 @@
+"""What a run will cost, before anything is sent: expected, and at most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+
+from understudy.costs.money import add, format_usd
+from understudy.costs.prices import PriceBook, base_of
+from understudy.errors import DataError
+from understudy.model import Estimate, Json, Usage
+
+__all__ = ["Asked", "EstimateLine", "RunEstimate", "estimate_run"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """The questions that evaluation puts to one subject.
+
+    Args:
+        subject: who answers: ``student``, ``base``, ``present``.
+        model: its id; ``ft:BASE`` for a student that is not trained yet.
+        rows: questions asked, one a test row.
+        input_tokens: of all rows together.
+        expected_output_tokens: of all rows together, such as the references' own tokens.
+        max_output_tokens: the bound on each single answer.
+    """
+
+    subject: str
+    model: str
+    rows: int
+    input_tokens: int
+    expected_output_tokens: int
+    max_output_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EstimateLine:
+    """One row of the estimate's table. Money in US dollars; ``price`` in words with its source."""
+
+    what: str
+    model: str
+    tokens: int
+    tokens_at_most: int
+    price: str
+    source: str
+    expected: Decimal
+    at_most: Decimal
+
+    def cells(self) -> tuple[str, ...]:
+        """The line as text: what, model, tokens, price, expected, at most."""
+        return (
+            self.what,
+            self.model,
+            f"{self.tokens:,}",
+            self.price,
+            format_usd(self.expected),
+            format_usd(self.at_most),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunEstimate:
+    """A whole run's estimate in US dollars; ``notes`` say what it rests on."""
+
+    lines: tuple[EstimateLine, ...]
+    expected: Decimal
+    at_most: Decimal
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """The estimate as JSON; sums of money are decimal strings."""
+        money = ("expected", "at_most")
+        return {
+            "lines": [
+                {
+                    name: format(value, "f") if name in money else value
+                    for name, value in asdict(line).items()
+                }
+                for line in self.lines
+            ],
+            "expected": format(self.expected, "f"),
+            "at_most": format(self.at_most, "f"),
+            "notes": list(self.notes),
+        }
+
+
+def estimate_run(
+    book: PriceBook,
+    *,
+    provider: str,
+    base_model: str,
+    training: Estimate,
+    tier: str | None = None,
+    asked: Iterable[Asked] = (),
+    at: float | None = None,
+) -> RunEstimate:
+    """What training and evaluating will cost.
+
+    Args:
+        book: the prices.
+        provider: as ``Capabilities.price_book`` names it.
+        base_model: the model to be trained.
+        training: billed tokens, epochs counted in, as the backend estimates them.
+        tier: of training and of the student's deployment.
+        asked: the evaluation's questions, subject by subject.
+        at: seconds since the epoch, for prices that changed; now if absent.
+
+    Returns:
+        One line for training and one for each subject. ``at_most`` bounds every answer by its
+        ``max_output_tokens``; completions repeated after a crash come on top, which a note says.
+
+    Raises:
+        ConfigError: a price is not known.
+        DataError: a count is negative, or ``at_most`` is below the expected count.
+    """
+    lines = [_training(book, provider, base_model, training, tier)]
+    questions = tuple(asked)
+    lines.extend(_evaluation(book, provider, item, tier, at) for item in questions)
+    notes = [*training.notes, *dict.fromkeys(line.source for line in lines)]
+    if questions:
+        notes.append(
+            "after a crash, answers that were under way are asked and paid again: at most as many "
+            "as run at once; the ledger lists them"
+        )
+    return RunEstimate(
+        lines=tuple(lines),
+        expected=add(*(line.expected for line in lines)),
+        at_most=add(*(line.at_most for line in lines)),
+        notes=tuple(notes),
+    )
+
+
+def _training(
+    book: PriceBook, provider: str, base_model: str, training: Estimate, tier: str | None
+) -> EstimateLine:
+    _require_order("training tokens", training.tokens, training.at_most)
+    price = book.training_price(provider, base_model, tier)
+    epochs = f"{training.epochs} epoch" if training.epochs == 1 else f"{training.epochs} epochs"
+    return EstimateLine(
+        what=f"training, {epochs}",
+        model=base_model,
+        tokens=training.tokens,
+        tokens_at_most=training.at_most,
+        price=f"${_plain(price.usd_per_million)} a million",
+        source=f"training price: {price.told}",
+        expected=book.training_cost(provider, base_model, training.tokens, tier),
+        at_most=book.training_cost(provider, base_model, training.at_most, tier),
+    )
+
+
+def _evaluation(
+    book: PriceBook, provider: str, asked: Asked, tier: str | None, at: float | None
+) -> EstimateLine:
+    longest = asked.rows * asked.max_output_tokens
+    # A reference may be longer than the answer may get.
+    likely = min(asked.expected_output_tokens, longest)
+    _require_order(f"tokens of {asked.subject}", asked.input_tokens + likely, None)
+    price = book.inference_price(provider, asked.model, tier=tier, at=at)
+    told = "fine-tunes' price" if base_of(asked.model)[1] else "base model's price"
+    return EstimateLine(
+        what=f"evaluation, {asked.subject}, {asked.rows:,} rows",
+        model=asked.model,
+        tokens=asked.input_tokens + likely,
+        tokens_at_most=asked.input_tokens + longest,
+        price=f"${_plain(price.input)} in, ${_plain(price.output)} out a million",
+        source=f"{told}: {price.told}",
+        expected=price.cost(Usage(input=asked.input_tokens, output=likely)),
+        at_most=price.cost(Usage(input=asked.input_tokens, output=longest)),
+    )
+
+
+def _require_order(what: str, expected: int, at_most: int | None) -> None:
+    if expected < 0 or (at_most is not None and at_most < expected):
+        raise DataError(
+            f"the estimate of {what} is {expected} and at most {at_most}; counts start at 0 and "
+            "the bound is not below what is expected: correct the backend's estimate()"
+        )
+
+
+def _plain(amount: Decimal) -> str:
+    cents = amount.quantize(Decimal("0.01")) if amount == amount.quantize(Decimal("0.01")) else None
+    return format(amount.normalize() if cents is None else cents, "f")
