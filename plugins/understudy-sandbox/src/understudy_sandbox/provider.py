@@ -1,0 +1,110 @@
+"""All parts of one sandbox, put together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from understudy_sandbox.billing import Bill
+from understudy_sandbox.catalog import Catalog
+from understudy_sandbox.clock import open_clock
+from understudy_sandbox.errors import ApiError
+from understudy_sandbox.faults import Faults
+from understudy_sandbox.fits import Fits
+from understudy_sandbox.holds import Holds
+from understudy_sandbox.state import State
+from understudy_sandbox.timeline import status
+from understudy_sandbox.training import Trainer
+
+if TYPE_CHECKING:
+    from understudy_sandbox.config import Config
+    from understudy_sandbox.state import Doc
+
+
+class Provider:
+    """The state of a running sandbox and everything that acts on it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.state = State(config.data)
+        self.clock = open_clock(
+            self.state.setting("clock"),
+            start=config.clock_start,
+            speed=config.clock_speed,
+            anchor=config.clock_anchor,
+        )
+        self.keep_clock()
+        self.catalog = Catalog(self.state, self.clock, config.shutdown)
+        self.bill = Bill(self.state, self.clock)
+        self.fits = Fits(self.state, config.learner)
+        self.faults = Faults(self.state, config.faults)
+        self.holds = Holds(self.clock)
+        self.trainer = Trainer(self.state, self.clock, self.fits, self.bill)
+        self.requests: Counter[str] = Counter(self.state.setting("requests") or {})
+        self._kept_requests = self.requests.total()
+
+    def keep_clock(self) -> None:
+        """Store the clock, so that a restart goes on with it."""
+        self.state.set("clock", self.clock.stored())
+
+    def tick(self) -> None:
+        """What time alone brings about; called many times a second."""
+        self.trainer.settle()
+        if self.requests.total() != self._kept_requests:
+            self._kept_requests = self.requests.total()
+            self.state.set("requests", dict(self.requests))
+
+    def file(self, name: str, *, param: str = "file_id", status: int = 404) -> Doc:
+        """A file that is there and not expired.
+
+        Raises:
+            ApiError: there is none.
+        """
+        doc = self.state.docs["file"].get(name)
+        expires = doc["expires_at"] if doc else None
+        if doc is None or (expires is not None and expires <= self.clock.now()):
+            raise ApiError(
+                status,
+                f"No such File object: {name}. Upload it first, or list the files.",
+                param=param,
+                code=None if status == 404 else "file_not_found",
+            )
+        return doc
+
+    def visible(self, docs: list[Doc]) -> list[Doc]:
+        """The documents that lists show by now."""
+        now = self.clock.now()
+        return [d for d in docs if d.get("visible_at", 0) <= now]
+
+    def summary(self) -> dict[str, Any]:
+        """Counts and jobs, for tests and harnesses."""
+        self.trainer.settle()
+        now = self.clock.now()
+        jobs = [
+            {
+                "id": j["id"],
+                "status": status(j, now),
+                "metadata": j["metadata"],
+                "training_file": j["training_file"],
+                "suffix": j["suffix"],
+                "created_at": int(j["created"]),
+                "model": j["model"],
+            }
+            for j in self.state.docs["job"]
+        ]
+        return {
+            "provider": "understudy-sandbox",
+            "now": now,
+            "jobs_by_status": dict(Counter(j["status"] for j in jobs)),
+            "jobs": jobs,
+            "files": len(self.state.docs["file"]),
+            "batches": len(self.state.docs["batch"]),
+            "models": len(self.state.docs["model"]),
+            "requests": dict(self.requests),
+        }
+
+    def close(self) -> None:
+        """Stop working and close the state."""
+        self.trainer.close()
+        self.state.set("requests", dict(self.requests))
+        self.state.close()
