@@ -1,0 +1,133 @@
+"""Sends training files: reuse of what is there, one request for small ones, parts for big ones."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from understudy.errors import BackendError, InvalidData
+from understudy.model import Json
+from understudy_openai import wire
+
+__all__ = ["PART_BYTES", "SINGLE_BYTES", "Caller", "Uploader", "file_name"]
+
+PART_BYTES = 64 * 1024**2
+"""Largest part of the Uploads API."""
+SINGLE_BYTES = 500 * 1000**2
+"""Above this a file goes in parts; the provider's own limit for one request is 512 MB."""
+_PAGES = 3
+
+
+class Caller(Protocol):
+    """One request through the SDK: what is being done, the method, its arguments."""
+
+    def __call__(self, what: str, method: Callable[..., Any], /, **kwargs: Any) -> Json:
+        """The parsed body of the reply."""
+        ...
+
+
+def file_name(key: str, split: str) -> str:
+    """The name that a file of this intent carries, by which it is found again."""
+    return f"understudy-{re.sub(r'[^A-Za-z0-9._-]', '-', key)}-{split}.jsonl"
+
+
+class Uploader:
+    """Uploads through ``client`` (an SDK client) with ``call`` doing each request."""
+
+    def __init__(
+        self, client: Any, call: Caller, *, part: int = PART_BYTES, single: int = SINGLE_BYTES
+    ) -> None:
+        self._client, self._call = client, call
+        self._part, self._single = part, single
+
+    def send(self, path: str, name: str) -> wire.FileRecord:
+        """The file at ``path`` under ``name``, complete at the provider.
+
+        Raises:
+            InvalidData: the file cannot be read here.
+            BackendError: the provider refused it, or could not be reached.
+        """
+        try:
+            size = Path(path).stat().st_size
+            there = self._existing(name, size)
+            if there is not None:
+                return there
+            with Path(path).open("rb") as file:
+                whole = self._whole if size <= self._single else self._parts
+                return wire.file_record(whole(file, name, size))
+        except BackendError:
+            raise
+        except OSError as error:
+            raise InvalidData(
+                f"could not read {path}: {error.strerror or type(error).__name__}. "
+                "Check that the dataset is still there."
+            ) from None
+
+    def _existing(self, name: str, size: int) -> wire.FileRecord | None:
+        after: dict[str, str] = {}
+        for _ in range(_PAGES):
+            body = self._call(
+                "list the files",
+                self._client.files.with_raw_response.list,
+                purpose="fine-tune",
+                order="desc",
+                limit=100,
+                **after,
+            )
+            found = [wire.file_record(row) for row in wire.rows(body) if wire.text(row.get("id"))]
+            for file in found:
+                good = file.status in {"uploaded", "processed"} and not file.deleted
+                if file.filename == name and file.bytes == size and good:
+                    return file
+            if not found or wire.has_more(body) is not True:
+                break
+            after = {"after": found[-1].id}
+        return None
+
+    def _whole(self, file: BinaryIO, name: str, size: int) -> Json:
+        return self._call(
+            f"upload {name} ({size:,} bytes)",
+            self._client.files.with_raw_response.create,
+            file=(name, file, "application/jsonl"),
+            purpose="fine-tune",
+        )
+
+    def _parts(self, file: BinaryIO, name: str, size: int) -> Json:
+        uploads = self._client.uploads
+        begun = self._call(
+            f"begin the upload of {name} ({size:,} bytes)",
+            uploads.with_raw_response.create,
+            bytes=size,
+            filename=name,
+            mime_type="text/jsonl",
+            purpose="fine-tune",
+        )
+        upload = wire.identity(begun)
+        digest = hashlib.md5(usedforsecurity=False)
+        parts = [
+            wire.identity(
+                self._call(
+                    f"upload part {number} of {name}",
+                    uploads.parts.with_raw_response.create,
+                    upload_id=upload,
+                    data=(f"part-{number}", chunk, "application/octet-stream"),
+                )
+            )
+            for number, chunk in enumerate(self._chunks(file, digest), 1)
+        ]
+        done = self._call(
+            f"complete the upload of {name}",
+            uploads.with_raw_response.complete,
+            upload_id=upload,
+            part_ids=parts,
+            md5=digest.hexdigest(),
+        )
+        return wire.mapping(done).get("file")
+
+    def _chunks(self, file: BinaryIO, digest: Any) -> Iterator[bytes]:
+        while chunk := file.read(self._part):
+            digest.update(chunk)
+            yield chunk
