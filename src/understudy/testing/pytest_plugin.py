@@ -6,6 +6,7 @@ nothing of Understudy.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +16,11 @@ __all__ = ["pytest_configure"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker that ``BackendSuite`` puts on its tests."""
+    """Declare the marker of ``BackendSuite`` and let its asserts show what they compared."""
+    import pytest
+
+    suites = [f"understudy.testing.{name}" for name in ("_base", "_create", "_poll", "_secrets")]
+    pytest.register_assert_rewrite(*(name for name in suites if name not in sys.modules))
     config.addinivalue_line(
         "markers", "understudy_contract: a line of the backend contract (understudy.testing)"
     )

@@ -1,0 +1,100 @@
+"""The suite's hands at the fake provider; a worked example of a ``ProviderAdapter``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from understudy.backend import Backend, BackendSpec
+from understudy.model import Handle, JobSpec, RemoteState
+from understudy.testing.clock import ManualClock
+from understudy.testing.fakes import (
+    FAKE_SPEC,
+    STATUSES,
+    FakeBackend,
+    FakeConnectionError,
+    FakeHTTPError,
+    FakeProvider,
+    FakeSettings,
+)
+from understudy.testing.provider import ProviderAdapter
+from understudy.testing.rows import chat_rows
+
+__all__ = ["FakeAdapter"]
+
+SECRET = "sk-planted-5e1c7a9b2d4f"  # noqa: S105 - planted, to be looked for
+
+
+class FakeAdapter(ProviderAdapter):
+    """A fresh ``FakeProvider`` with a lagging list.
+
+    Args:
+        cls: the backend class to test against it.
+        spec: what its plugin says of it.
+    """
+
+    secret = SECRET
+    statuses: Mapping[str, RemoteState] = STATUSES
+
+    def __init__(self, cls: type[FakeBackend] = FakeBackend, spec: BackendSpec = FAKE_SPEC) -> None:
+        self.cls = cls
+        self.backend_spec = spec
+        self.clock = ManualClock()
+        self.server = FakeProvider(clock=self.clock, secret=SECRET, list_lag=20)
+
+    def fresh_backend(self) -> Backend:
+        """With the planted key."""
+        settings = self.cls.Settings(api_key=SecretStr(SECRET))
+        assert isinstance(settings, FakeSettings)
+        return self.cls(name="mine", settings=settings, clock=self.clock, provider=self.server)
+
+    def spec(self, folder: Path) -> JobSpec:
+        """Twelve rows."""
+        rows = chat_rows(folder / "train.jsonl")
+        return JobSpec(base_model="fake-small", method="supervised", training=rows)
+
+    def requests(self) -> int:
+        """Counted by the fake."""
+        return self.server.requests
+
+    def paid_requests(self) -> int:
+        """Counted by the fake."""
+        return self.server.paid_requests
+
+    def count_jobs(self, key: str) -> int:
+        """By the key in their metadata."""
+        return len(self.server.jobs_of(key))
+
+    def count_files(self) -> int:
+        """All of them."""
+        return len(self.server.files)
+
+    def make_status(self, handle: Handle, raw: str) -> None:
+        """The fake keeps saying it."""
+        self.server.force(handle.id, raw)
+
+    def fail_before_create(self) -> None:
+        """500, no job."""
+        self.server.fail(FakeHTTPError(500, "oops"), creates_only=True)
+
+    def fail_after_create(self) -> None:
+        """500, and a job."""
+        self.server.fail(FakeHTTPError(500, "oops"), creates_only=True, after=True)
+
+    def lose_reply(self) -> None:
+        """No answer, and a job."""
+        self.server.fail(FakeConnectionError("cut"), creates_only=True, after=True)
+
+    def rate_limit(self, seconds: float) -> None:
+        """429."""
+        self.server.fail(FakeHTTPError(429, "slow down", retry_after=seconds))
+
+    def echo_secret(self) -> None:
+        """401 that repeats the key."""
+        self.server.fail(FakeHTTPError(401, f"incorrect API key provided: {SECRET}"))
+
+    def wait(self, seconds: float) -> None:
+        """The clock is shared with the backend."""
+        self.clock.advance(seconds)

@@ -1,0 +1,78 @@
+"""What the conformance suite must be able to see and provoke at a provider."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+from understudy.backend import Backend, BackendSpec
+from understudy.model import Handle, JobSpec, RemoteState
+
+__all__ = ["ProviderAdapter"]
+
+
+class ProviderAdapter(ABC):
+    """Hands of the suite at the provider that a backend talks to: a fake, or a local server.
+
+    Attributes:
+        backend_spec: what the plugin yields for this backend.
+        secret: a credential that the backends made here use. It must be found nowhere.
+        statuses: every status that the provider documents, with what it means.
+    """
+
+    backend_spec: BackendSpec
+    secret: str
+    statuses: Mapping[str, RemoteState]
+
+    @abstractmethod
+    def fresh_backend(self) -> Backend:
+        """A new instance with the same settings, as another process would make it."""
+
+    @abstractmethod
+    def spec(self, folder: Path) -> JobSpec:
+        """A small valid job; its files are written into ``folder``."""
+
+    @abstractmethod
+    def requests(self) -> int:
+        """How many requests the provider has received so far."""
+
+    @abstractmethod
+    def paid_requests(self) -> int:
+        """How many of them could start paid work, whatever they were answered."""
+
+    @abstractmethod
+    def count_jobs(self, key: str) -> int:
+        """How many jobs exist that were created under ``key``."""
+
+    @abstractmethod
+    def count_files(self) -> int:
+        """How many files exist."""
+
+    @abstractmethod
+    def make_status(self, handle: Handle, raw: str) -> None:
+        """Let the job say ``raw`` from now on. A status that means success comes with a model."""
+
+    @abstractmethod
+    def fail_before_create(self) -> None:
+        """Answer the next create with 500 and make no job."""
+
+    @abstractmethod
+    def fail_after_create(self) -> None:
+        """Make the job of the next create, then answer 500."""
+
+    @abstractmethod
+    def lose_reply(self) -> None:
+        """Make the job of the next create, then cut the connection without an answer."""
+
+    @abstractmethod
+    def rate_limit(self, seconds: float) -> None:
+        """Answer the next request with 429 and ``retry-after: seconds``."""
+
+    @abstractmethod
+    def echo_secret(self) -> None:
+        """Answer the next request with 401 and a body that repeats ``secret``."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> None:
+        """Let ``seconds`` go by on the provider's clock (not on the wall)."""
