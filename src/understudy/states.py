@@ -60,6 +60,8 @@ class Event(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
+    WISH_REFUSED = "wish_refused"
+    """The provider would not pause, resume or cancel."""
     NEVER_STARTED = "never_started"
     """A cancelled job that never reached the provider."""
     REGISTERED = "registered"
@@ -98,6 +100,9 @@ def _table() -> dict[tuple[State, Event], State | str]:
         (s.RUNNING, e.PAUSE): s.PAUSING,
         (s.QUEUED, e.PAUSE): s.PAUSING,
         (s.PAUSED, e.RESUME): s.RESUMING,
+        (s.PAUSING, e.WISH_REFUSED): s.RUNNING,
+        (s.RESUMING, e.WISH_REFUSED): s.PAUSED,
+        (s.CANCELLING, e.WISH_REFUSED): s.RUNNING,
         (s.CANCELLING, e.NEVER_STARTED): s.CANCELLED,
         (s.CANCELLING, e.ATTACH): s.CANCELLING,
         (s.REGISTERING, e.REGISTERED): s.EVALUATING,

@@ -90,7 +90,7 @@ def register(
         return _version(row)
     newest = sa.select(sa.func.max(table.c.version)).where(table.c.name == name)
     version = (tx.execute(newest).scalar() or 0) + 1
-    values = {
+    values: dict[str, Any] = {
         "id": f"{name}@{version}",
         "name": name,
         "version": version,

@@ -1,0 +1,136 @@
+"""The book of live answers: entered before sending, paid for on arrival, never lost silently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from understudy.costs import ledger
+from understudy.costs.money import to_nanos
+from understudy.data.tokens import request_tokens
+from understudy.engine import operations
+from understudy.engine.context import Engine
+from understudy.engine.operations import Operation
+from understudy.fingerprint import fingerprint, reusable
+from understudy.model import ChatReply, ChatRequest, Usage
+from understudy.store.schema import answers, asked, repaid
+
+__all__ = ["Book"]
+
+
+class Book:
+    """Answers that one operation asks for; see ``understudy.infer.AnswerBook``.
+
+    Args:
+        engine: the engine.
+        op: the operation in whose name the writes are made; each of them checks its lease.
+        backend: name of the backend that answers.
+        account: key of the operation whose reservation pays.
+        max_output_tokens: bound on an answer, for the list of possible repayments.
+    """
+
+    def __init__(
+        self, engine: Engine, op: Operation, *, backend: str, account: str, max_output_tokens: int
+    ) -> None:
+        self._engine = engine
+        self._op = op
+        self._backend = backend
+        self._account = account
+        self._max_output = max_output_tokens
+        self._provider = engine.backends.capabilities(backend).price_book
+        self._model_of: dict[str, str] = {}
+
+    def list_lost(self) -> None:
+        """Requests that an earlier attempt sent without seeing the answer: list them."""
+        mine = asked.c.operation == self._account
+        with self._engine.store.write() as tx:
+            operations.guard(tx, self._op)
+            rows = tx.execute(sa.select(asked).where(mine)).mappings().all()
+            if rows:
+                tx.execute(sa.insert(repaid), [dict(row) for row in rows])
+                tx.execute(sa.delete(asked).where(mine))
+
+    def key(self, request: ChatRequest) -> str:
+        """The fingerprint; a sampled answer is used again by its own operation alone."""
+        print_ = fingerprint(request, model_version=f"{self._backend}:{request.model}")
+        key = print_ if reusable(request) else f"{print_}@{self._account}"
+        self._model_of[key] = request.model
+        return key
+
+    def known(self, keys: Sequence[str]) -> Mapping[str, ChatReply]:
+        """Answers in the store, whoever paid for them."""
+        query = sa.select(answers.c.fingerprint, answers.c.reply).where(
+            answers.c.fingerprint.in_(list(keys))
+        )
+        with self._engine.store.read() as tx:
+            return {row.fingerprint: _reply(row.reply) for row in tx.execute(query)}
+
+    def asking(self, requests: Mapping[str, ChatRequest]) -> None:
+        """Enter requests that are about to be sent."""
+        now = self._engine.now()
+        rows = [
+            {
+                "operation": self._account,
+                "fingerprint": key,
+                "at": now,
+                "at_most_nanos": self._at_most(request),
+            }
+            for key, request in requests.items()
+        ]
+        with self._engine.store.write() as tx:
+            operations.guard(tx, self._op)
+            tx.execute(_ignore(tx, asked), rows)
+        self._engine.reach("evaluate.asked")
+
+    def answered(self, replies: Mapping[str, ChatReply], refused: Sequence[str]) -> None:
+        """Keep answers and book what they cost, in one transaction."""
+        now = self._engine.now()
+        done = [*replies, *refused]
+        with self._engine.store.write() as tx:
+            operations.guard(tx, self._op)
+            total = 0
+            for key, reply in replies.items():
+                cost = self._cost(self._model_of[key], reply.usage)
+                total += cost
+                tx.execute(
+                    _ignore(tx, answers),
+                    [
+                        {
+                            "fingerprint": key,
+                            "reply": asdict(reply),
+                            "cost_nanos": cost,
+                            "operation": self._account,
+                            "at": now,
+                        }
+                    ],
+                )
+            if total:
+                ledger.spend(tx, operation=self._account, kind="evaluate", nanos=total)
+            if done:
+                tx.execute(
+                    sa.delete(asked).where(
+                        asked.c.operation == self._account, asked.c.fingerprint.in_(done)
+                    )
+                )
+        self._engine.reach("evaluate.answered")
+
+    def _cost(self, model: str, usage: Usage) -> int:
+        return to_nanos(self._engine.prices.inference_cost(self._provider, model, usage))
+
+    def _at_most(self, request: ChatRequest) -> int:
+        tokens = request_tokens(request.messages, request.tools)
+        return self._cost(request.model, Usage(input=tokens, output=self._max_output))
+
+
+def _reply(data: Any) -> ChatReply:
+    return ChatReply(**{**data, "usage": Usage(**data["usage"])})
+
+
+def _ignore(tx: sa.Connection, table: sa.Table) -> Any:
+    """An INSERT that leaves a row that is there already as it is."""
+    module = postgresql if tx.dialect.name == "postgresql" else sqlite
+    return module.insert(table).on_conflict_do_nothing()

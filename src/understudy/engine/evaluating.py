@@ -1,0 +1,257 @@
+"""Evaluation on the held-out rows: student, base model, the alias's present model, the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from understudy.backend import SupportsInfer
+from understudy.costs import ledger
+from understudy.data import TestRow, load_dataset
+from understudy.engine import jobs, operations
+from understudy.engine.answers import Book
+from understudy.engine.context import Engine
+from understudy.engine.operations import Operation
+from understudy.errors import NotFound, PluginError, Retired
+from understudy.evaluate import (
+    EvaluationReport,
+    Interval,
+    SubjectScore,
+    judge,
+    mean_interval,
+    paired_difference,
+)
+from understudy.infer import Answer, LiveAnswerer
+from understudy.model import ChatRequest, ModelRef
+from understudy.states import Event
+from understudy.store import registry
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+__all__ = ["Subject", "answers_of", "step", "test_rows"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """Who is judged: ``student``, ``base`` or ``present``."""
+
+    name: str
+    ref: ModelRef
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Scored:
+    subject: Subject
+    scores: tuple[float, ...]
+    failed: int
+
+
+def test_rows(engine: Engine, job: jobs.JobRecord) -> Sequence[TestRow]:
+    """The held-out rows, the first ``max_rows`` of them where the recipe says so."""
+    path = Path(job.plan.dataset)
+    folder = path if path.is_absolute() else engine.data_root / path
+    return list(islice(load_dataset(folder).examples("test"), job.plan.evaluation.max_rows))
+
+
+def step(engine: Engine, op: Operation) -> None:
+    """Ask, score, compare, and store report, verdict and alias in one transaction."""
+    assert op.job_id is not None
+    engine.reach("evaluate.start")
+    with engine.store.read() as tx:
+        job = jobs.get(tx, op.job_id)
+        student = registry.get_model(tx, op.payload["model"])
+        present = _present(tx, job, student)
+    _book(engine, op, job, op.backend).list_lost()
+    rows = test_rows(engine, job)
+    scored = [
+        one
+        for subject in _subjects(job, student, present)
+        if (one := _score(engine, op, job, subject, rows)) is not None
+    ]
+    engine.reach("evaluate.scored")
+    report = _report(engine, job, rows, scored)
+    now = engine.now()
+    with engine.store.write() as tx:
+        operations.save(tx, op, at=now, status="done", due_at=None)
+        _store(tx, engine, op, job, student, report)
+    engine.reach("evaluate.stored")
+
+
+def _present(
+    tx: sa.Connection, job: jobs.JobRecord, student: registry.ModelVersion
+) -> registry.ModelVersion | None:
+    target = registry.alias_target(tx, job.plan.alias) if job.plan.alias else None
+    return registry.get_model(tx, target) if target and target != student.id else None
+
+
+def _subjects(
+    job: jobs.JobRecord, student: registry.ModelVersion, present: registry.ModelVersion | None
+) -> Iterator[Subject]:
+    yield Subject(name="student", ref=student.ref)
+    if job.plan.evaluation.compare_base:
+        base = ModelRef(
+            backend=student.backend, id=student.base_model, base_model=student.base_model
+        )
+        yield Subject(name="base", ref=base)
+    if present is not None:
+        yield Subject(name="present", ref=present.ref)
+
+
+def _score(
+    engine: Engine, op: Operation, job: jobs.JobRecord, subject: Subject, rows: Sequence[TestRow]
+) -> _Scored | None:
+    scorer = engine.backends.scorer(job.plan.evaluation.scorer)
+    scores: list[float] = []
+    failed = 0
+    answered = answers_of(engine, op, job, subject, rows)
+    try:
+        for row, answer in zip(rows, answered, strict=True):
+            failed += answer.reply is None
+            text = "" if answer.reply is None else _text(answer)
+            scores.append(0.0 if answer.reply is None else scorer(text, row.target))
+            engine.notify(job.id, f"evaluate {subject.name}", len(scores), len(rows))
+    except (NotFound, Retired):
+        if subject.name == "student":
+            raise
+        return None  # a base or present model that is gone cannot be compared with
+    if failed == len(rows) and subject.name != "student":
+        return None
+    return _Scored(subject=subject, scores=tuple(scores), failed=failed)
+
+
+def _text(answer: Answer) -> str:
+    """What is scored: the content, or the tool calls as the dataset writes them."""
+    from understudy.data import label_of
+
+    assert answer.reply is not None
+    return label_of(answer.reply.message)
+
+
+def answers_of(
+    engine: Engine, op: Operation, job: jobs.JobRecord, subject: Subject, rows: Sequence[TestRow]
+) -> Iterator[Answer]:
+    """One answer a row, in order."""
+    backend = engine.backends.backend(subject.ref.backend)
+    if not isinstance(backend, SupportsInfer):
+        raise PluginError(f"{subject.ref.backend} cannot answer, so {subject.ref.id} is unjudged")
+    plan = job.plan.evaluation
+    answerer = LiveAnswerer(
+        backend,
+        _book(engine, op, job, subject.ref.backend),
+        concurrency=plan.concurrency,
+        timeout=engine.timing.answer_timeout,
+    )
+    sampling = {**plan.sampling, "max_tokens": plan.max_output_tokens}
+    return answerer.answer(
+        [
+            ChatRequest(
+                model=subject.ref.id,
+                messages=row.messages,
+                tools=row.tools,
+                response_format=plan.response_format,
+                sampling=sampling,
+            )
+            for row in rows
+        ]
+    )
+
+
+def _book(engine: Engine, op: Operation, job: jobs.JobRecord, backend: str) -> Book:
+    return Book(
+        engine,
+        op,
+        backend=backend,
+        account=f"{job.id}.evaluate.1",
+        max_output_tokens=job.plan.evaluation.max_output_tokens,
+    )
+
+
+def _report(
+    engine: Engine, job: jobs.JobRecord, rows: Sequence[TestRow], scored: Sequence[_Scored]
+) -> EvaluationReport:
+    plan = job.plan.evaluation
+    by_name = {one.subject.name: one for one in scored}
+    student = mean_interval(by_name["student"].scores, plan.confidence)
+    against: Interval | None = None
+    if "present" in by_name:
+        against = paired_difference(
+            by_name["student"].scores, by_name["present"].scores, plan.confidence
+        )
+    subjects = [_subject_score(one, plan.confidence) for one in scored]
+    labels = _labels(engine, job, rows)
+    return EvaluationReport(
+        dataset_id=job.dataset_id,
+        scorer=plan.scorer,
+        rows=len(rows),
+        subjects=(*subjects, *labels),
+        against=against,
+        verdict=judge(student=student, bar=plan.bar, against=against, margin=plan.margin),
+    )
+
+
+def _subject_score(one: _Scored, confidence: float) -> SubjectScore:
+    return SubjectScore(
+        subject=one.subject.name,
+        model=one.subject.ref.id,
+        interval=mean_interval(one.scores, confidence),
+        answered=len(one.scores) - one.failed,
+        failed=one.failed,
+    )
+
+
+def _labels(
+    engine: Engine, job: jobs.JobRecord, rows: Sequence[TestRow]
+) -> tuple[SubjectScore, ...]:
+    """How good the teacher's labels are, over the rows where a better answer is known."""
+    scorer = engine.backends.scorer(job.plan.evaluation.scorer)
+    scores = [scorer(row.label, row.reference) for row in rows if row.reference is not None]
+    if not scores:
+        return ()
+    return (
+        SubjectScore(
+            subject="teacher labels",
+            model=None,
+            interval=mean_interval(scores, job.plan.evaluation.confidence),
+            answered=len(scores),
+            failed=0,
+        ),
+    )
+
+
+def _store(
+    tx: sa.Connection,
+    engine: Engine,
+    op: Operation,
+    job: jobs.JobRecord,
+    student: registry.ModelVersion,
+    report: EvaluationReport,
+) -> None:
+    now = engine.now()
+    verdict = report.verdict
+    registry.add_evaluation(
+        tx,
+        model_id=student.id,
+        operation=op.key,
+        dataset_id=job.dataset_id,
+        report=report.to_json(),
+        passed=verdict.passed,
+        reasons=verdict.reasons,
+        at=now,
+    )
+    ledger.settle(tx, operation=op.key, kind="evaluate", at=now)
+    if verdict.passed and job.plan.alias:
+        registry.move_alias(
+            tx, alias=job.plan.alias, model_id=student.id, cause=f"verdict of {job.id}", at=now
+        )
+    jobs.apply(
+        tx,
+        job.id,
+        Event.PASSED if verdict.passed else Event.FELL_SHORT,
+        at=now,
+        cause="; ".join(verdict.reasons),
+        worker=engine.worker,
+    )

@@ -1,0 +1,40 @@
+"""Labelled points at which the crash tests kill or freeze a worker. They cost one call each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["LABELS", "Reach", "nowhere"]
+
+Reach = Callable[[str], None]
+"""Called with the label of the point that a worker has reached."""
+
+LABELS = (
+    "upload.before-intent",
+    "upload.after-intent",
+    "upload.before-send",
+    "upload.after-reply",
+    "upload.stored",
+    "upload.poll",
+    "train.before-intent",
+    "train.after-intent",
+    "train.sending-stored",
+    "train.before-post",
+    "train.after-reply",
+    "train.stored",
+    "train.poll",
+    "train.before-outcome",
+    "train.after-outcome",
+    "register.start",
+    "register.probed",
+    "register.stored",
+    "evaluate.start",
+    "evaluate.asked",
+    "evaluate.answered",
+    "evaluate.scored",
+    "evaluate.stored",
+)
+
+
+def nowhere(label: str) -> None:
+    """What production does at a labelled point: nothing."""

@@ -1,0 +1,83 @@
+"""Registration: the model is there and answers; only then is it a model version."""
+
+from __future__ import annotations
+
+from understudy.backend import SupportsInfer
+from understudy.engine import jobs, operations
+from understudy.engine.context import Engine
+from understudy.engine.evaluating import Subject, answers_of, test_rows
+from understudy.engine.operations import Operation
+from understudy.errors import BackendError, PluginError
+from understudy.model import Handle, ModelRef
+from understudy.states import Event
+from understudy.store import registry
+
+__all__ = ["step"]
+
+
+def step(engine: Engine, op: Operation) -> None:
+    """Find the model, ask it one question of the test rows, register it."""
+    assert op.job_id is not None
+    engine.reach("register.start")
+    backend = engine.backends.backend(op.backend)
+    with engine.store.read() as tx:
+        job = jobs.get(tx, op.job_id)
+    ref = backend.model(Handle(**op.payload["handle"]))
+    if not isinstance(backend, SupportsInfer):
+        raise PluginError(
+            f"{op.backend} trained {ref.id} but cannot answer, so it cannot be evaluated; "
+            "register it through a backend that serves it"
+        )
+    _probe(engine, op, job, ref)
+    engine.reach("register.probed")
+    now = engine.now()
+    with engine.store.write() as tx:
+        operations.save(tx, op, at=now, status="done", due_at=None)
+        version = registry.register(
+            tx, name=job.name, ref=ref, source=op.key, lineage=lineage(job, op), at=now
+        )
+        operations.insert(
+            tx,
+            key=f"{op.job_id}.evaluate.1",
+            kind="evaluate",
+            backend=op.backend,
+            at=now,
+            job_id=op.job_id,
+            payload={"model": version.id},
+        )
+        jobs.apply(
+            tx,
+            op.job_id,
+            Event.REGISTERED,
+            at=now,
+            cause=f"registered as {version.id}",
+            fields={"model": ref.id, "owner": ref.owner},
+            worker=engine.worker,
+            model_id=version.id,
+        )
+    engine.reach("register.stored")
+
+
+def _probe(engine: Engine, op: Operation, job: jobs.JobRecord, ref: ModelRef) -> None:
+    """The first question of the evaluation: the answer is kept, so it is not paid for twice."""
+    subject = Subject(name="student", ref=ref)
+    first = test_rows(engine, job)[:1]
+    for answer in answers_of(engine, op, job, subject, first):
+        if answer.reply is None:
+            raise BackendError(f"{ref.id} does not answer: {answer.problem}")
+
+
+def lineage(job: jobs.JobRecord, op: Operation) -> dict[str, object]:
+    """Where a model version comes from: enough to train it again somewhere else."""
+    spec = job.plan.spec
+    return {
+        "job": job.id,
+        "backend": job.backend,
+        "dataset": job.dataset_id,
+        "training_sha256": spec.training.sha256,
+        "base_model": spec.base_model,
+        "method": spec.method,
+        "hyperparameters": dict(spec.hyperparameters),
+        "handle": op.payload["handle"],
+        "recipe": job.plan.recipe,
+    }

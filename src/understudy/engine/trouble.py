@@ -1,0 +1,87 @@
+"""What becomes of an operation, and of its job, when a step goes wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from understudy.costs import ledger
+from understudy.engine import jobs, operations
+from understudy.engine.backoff import retry_delay
+from understudy.engine.context import Engine
+from understudy.engine.operations import Operation
+from understudy.errors import (
+    BudgetExceeded,
+    OutcomeUnknown,
+    PluginError,
+    TerminalError,
+    TransientError,
+    UnderstudyError,
+)
+from understudy.secrets import redact
+from understudy.states import TERMINAL, Event, State
+
+__all__ = ["after_trouble", "close", "need_attention", "release"]
+
+
+def after_trouble(engine: Engine, op: Operation, error: Exception) -> None:
+    """Back off from what may pass; ask a person about what will not. Never fail the job."""
+    for_a_person = (TerminalError, BudgetExceeded, PluginError)
+    unexpected = not isinstance(error, UnderstudyError)
+    if isinstance(error, for_a_person):
+        need_attention(engine, op, str(error))
+    elif unexpected and op.failures + 1 >= engine.timing.give_up_after:
+        need_attention(
+            engine, op, f"{type(error).__name__} {op.failures + 1} times in a row: {error}"
+        )
+    else:
+        asked = getattr(error, "retry_after", None)
+        known = isinstance(error, TransientError | OutcomeUnknown)
+        message = str(error) if known else f"{type(error).__name__}: {error}"
+        now = engine.now()
+        with engine.store.write() as tx:
+            operations.save(
+                tx,
+                op,
+                at=now,
+                due_at=now + retry_delay(op.failures + 1, asked=asked),
+                failures=op.failures + 1,
+                last_error=redact(message),
+            )
+
+
+def need_attention(engine: Engine, op: Operation, why: str, **changes: Any) -> None:
+    """Park the operation and its job until a person has looked."""
+    now = engine.now()
+    why = redact(why)
+    with engine.store.write() as tx:
+        operations.save(tx, op, at=now, due_at=None, last_error=why, **changes)
+        if op.job_id is None:
+            return
+        state = jobs.get(tx, op.job_id).state
+        if state not in TERMINAL and state is not State.NEEDS_ATTENTION:
+            jobs.apply(
+                tx,
+                op.job_id,
+                Event.STUCK,
+                at=now,
+                cause=why,
+                worker=engine.worker,
+                problem={"message": why, "stage": state.value},
+            )
+
+
+def close(
+    tx: sa.Connection, engine: Engine, op: Operation, event: Event, *, cause: str, **more: Any
+) -> None:
+    """End the job with ``event`` and give back what is reserved for it."""
+    assert op.job_id is not None
+    jobs.apply(tx, op.job_id, event, at=engine.now(), cause=cause, worker=engine.worker, **more)
+    release(tx, engine, op.job_id)
+
+
+def release(tx: sa.Connection, engine: Engine, job_id: str) -> None:
+    """Give back every reservation of a job."""
+    for kind in ("train", "evaluate"):
+        ledger.settle(tx, operation=f"{job_id}.{kind}.1", kind=kind, at=engine.now())
