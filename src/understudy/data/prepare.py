@@ -1,0 +1,152 @@
+"""From a source to a dataset: read, validate, clean, split, write; once for the same inputs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import orjson
+
+import understudy
+from understudy.data.build import Build
+from understudy.data.dataset import FORMAT, Dataset, load_dataset
+from understudy.data.folder import Draft, forget_dead_drafts, recall, remember
+from understudy.data.tokens import RANKS_SHA256
+from understudy.errors import ConfigError, DataError
+from understudy.model import Json, Method
+from understudy.recipe import Cleaning, Source, Split
+
+__all__ = ["prepare"]
+
+
+def prepare(
+    *,
+    source: Source,
+    cleaning: Cleaning,
+    split: Split,
+    method: Method,
+    root: Path,
+    max_row_tokens: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Dataset:
+    """The dataset that ``source`` makes, in the folder ``root/<id>``.
+
+    It streams: memory does not grow with the source. Rows that cannot be used go to
+    ``rejected.jsonl`` with file, line, field and reason, and the others go on. The folder appears
+    whole or not at all. Where the same file was prepared in the same way before, the dataset is
+    found and no row is read. Two sources that make the same rows and counts share one dataset;
+    its manifest names the first.
+
+    Args:
+        source: the file and its kind; plain or gzip.
+        cleaning: filters; all but duplicates, scores and length apply to call logs only.
+        split: shares of conversations and the seed.
+        method: decides the format of the rows; dpo goes with the kind "preference", and only it.
+        root: folder of all datasets.
+        max_row_tokens: the backend's limit, beside that of ``cleaning``.
+        progress: called with the number of lines read so far, now and then and at the end.
+
+    Raises:
+        ConfigError: kind and method do not go together.
+        DataError: the file cannot be read, fewer than ten rows are left to train on, or a side
+            of the split that has a share got no row. Then the rejected rows stand in
+            ``root/failed``.
+    """
+    config = _config(source, cleaning, split, method, max_row_tokens)
+    before = _stamp(source.path)
+    sha256 = _file_sha256(source.path)
+    facts = {"name": source.path.name, "kind": source.kind, "sha256": sha256, "bytes": before[0]}
+    key = _hash({"source": sha256, "config": config, "format": FORMAT, "ranks": RANKS_SHA256})
+    root.mkdir(parents=True, exist_ok=True)
+    known = recall(root, key)
+    if known is not None:
+        return load_dataset(known)
+    forget_dead_drafts(root)
+    with Draft(root) as draft:
+        build = Build(
+            source=source,
+            cleaning=cleaning,
+            split=split,
+            method=method,
+            limit=config["max_row_tokens"],
+            folder=draft.path,
+        )
+        with closing(build):
+            build.read(progress)
+            if _stamp(source.path) != before:
+                raise DataError("changed while it was read; copy it first", file=source.path)
+            _check(build, draft, key)
+            manifest = _manifest(build, config, facts)
+        folder = draft.publish(manifest["id"], manifest)
+    remember(root, key, folder)
+    return load_dataset(folder)
+
+
+def _check(build: Build, draft: Draft, key: str) -> None:
+    kept = draft.root / "failed" / f"{key[:24]}.rejected.jsonl"
+    try:
+        build.check(kept)
+    except DataError:
+        build.settle()
+        if build.rejected:
+            draft.keep("rejected.jsonl", kept)
+        raise
+
+
+def _config(
+    source: Source, cleaning: Cleaning, split: Split, method: Method, limit: int | None
+) -> dict[str, Json]:
+    if (source.kind == "preference") != (method == "dpo"):
+        raise ConfigError(
+            f"[source.kind] {source.kind!r} does not go with [train.method] {method!r}: preference "
+            "pairs are for dpo, and dpo needs them; change one of the two"
+        )
+    limits = [known for known in (limit, cleaning.max_row_tokens) if known is not None]
+    return {
+        "kind": source.kind,
+        "method": method,
+        "cleaning": cleaning.model_dump(mode="json"),
+        "split": split.model_dump(mode="json"),
+        "max_row_tokens": min(limits, default=None),
+    }
+
+
+def _manifest(
+    build: Build, config: Mapping[str, Json], source: Mapping[str, Json]
+) -> dict[str, Json]:
+    splits = {name: asdict(info) for name, info in build.settle().items()}
+    rejected = {reason.value: count for reason, count in sorted(build.rejected.items())}
+    content: dict[str, Json] = {
+        "format": FORMAT,
+        "method": config["method"],
+        "config": config,
+        "lines": build.lines,
+        "blank": build.blank,
+        "splits": splits,
+        "rejected": rejected,
+    }
+    made = {"id": f"ds-{_hash(content)[:24]}", "created_by": understudy.__version__}
+    return made | content | {"source": source}
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}; check the path", file=path) from None
+    return found.st_size, found.st_mtime_ns
+
+
+def _file_sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}; check the path", file=path) from None
+
+
+def _hash(value: Json) -> str:
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
