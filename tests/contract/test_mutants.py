@@ -1,0 +1,97 @@
+"""The suite proves itself: each mutant of the fake fails it, in the test that is meant for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from understudy.testing import BackendSuite
+
+MUTANTS = Path(__file__).with_name("mutants.py")
+
+CAUGHT_BY = {
+    "CancelOfEndedRaises": "test_cancel_ends_in_cancelled_and_may_be_repeated",
+    "CancelledIsFailed": "test_cancelled_is_never_failed",
+    "CancelsTheEnded": "test_terminal_states_stay",
+    "CheckpointsBackwards": "test_checkpoints_are_in_order",
+    "CompletesTwice": "test_completion_is_one_request",
+    "ConstructionAsksTheProvider": "test_construction_does_no_io",
+    "CreatesTwo": "test_create_sends_one_paid_request",
+    "EstimateIsUnbounded": "test_estimate_is_offline_and_bounded",
+    "EventsRepeat": "test_events_are_oldest_first_and_go_on_after_an_id",
+    "FailsWithoutAWord": "test_failed_job_says_why",
+    "FindsAnything": "test_job_of_another_key_is_not_found",
+    "FindsNothing": "test_created_job_is_found_by_key",
+    "ForgetsPause": "test_pause_and_resume_may_be_repeated",
+    "GivesNoReason": "test_each_missing_capability_has_a_reason",
+    "HandleIsNotJson": "test_handles_survive_json_and_a_new_process",
+    "HandleNeedsThisProcess": "test_handles_survive_json_and_a_new_process",
+    "HidesSurplus": "test_second_job_of_one_key_is_never_hidden",
+    "KeyIsNotSent": "test_create_sends_one_paid_request",
+    "LifecycleAsksTwice": "test_lifecycle_asks_once",
+    "ListsNothing": "test_list_shows_the_job",
+    "LostReplyIsUnavailable": "test_lost_reply_is_found_once",
+    "MissingIsFailed": "test_missing_job_is_not_found",
+    "ModelBeforeItIsThere": "test_model_is_there_once_it_succeeded",
+    "OneFileForAllKeys": "test_upload_of_another_key_is_another_file",
+    "OpenParams": "test_params_refuse_unknown_names",
+    "OpenSettings": "test_settings_refuse_unknown_names",
+    "PaysForUpload": "test_upload_is_unpaid",
+    "PollManyAsksForEach": "test_poll_many_agrees_with_poll_in_fewer_requests",
+    "PollsTwice": "test_poll_looks_once_and_never_sleeps",
+    "ResendsOn429": "test_rate_limited_create_is_not_resent",
+    "ResendsOn500": "test_create_is_not_resent_after_500",
+    "ResendsOnCut": "test_lost_reply_is_found_once",
+    "RetriesCompletion": "test_rate_limited_completion_is_not_retried",
+    "RowsInHandle": "test_no_secret_in_handles_and_statuses",
+    "SaysItCannotPause": "test_capability_agrees_with_protocol",
+    "SecretInCause": "test_echoed_secret_is_not_in_the_error",
+    "SecretInError": "test_echoed_secret_is_not_in_the_error_of_a_create",
+    "SecretInLog": "test_nothing_leaks_into_logs",
+    "SecretInRepr": "test_no_secret_in_reprs",
+    "SleepsInPoll": "test_poll_looks_once_and_never_sleeps",
+    "TargetIsElsewhere": "test_spec_points_at_this_backend",
+    "UnknownIsFailed": "test_unknown_status_is_unknown",
+    "UnknownRaises": "test_every_documented_status_is_mapped",
+    "UploadsAgain": "test_upload_twice_with_one_key_leaves_one_file",
+    "ValidateAsksTheProvider": "test_validate_is_offline",
+    "WaitsInPoll": "test_poll_looks_once_and_never_sleeps",
+    "WaitsOutRateLimits": "test_rate_limit_is_reported_and_not_waited_for",
+}
+
+
+@pytest.fixture(scope="module")
+def caught(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """The tests that failed, by mutant; all suites run in one process of their own."""
+    report = tmp_path_factory.mktemp("mutants") / "report.xml"
+    command = [sys.executable, "-m", "pytest", str(MUTANTS), "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, f"--junitxml={report}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stdout[-2000:]
+    failed: dict[str, set[str]] = defaultdict(set)
+    for case in ET.parse(report).iter("testcase"):
+        if case.find("failure") is not None:
+            mutant = case.attrib["classname"].rpartition(".Test")[2]
+            failed[mutant].add(case.attrib["name"].partition("[")[0])
+    return failed
+
+
+@pytest.mark.parametrize("mutant", sorted(CAUGHT_BY))
+def test_mutant_fails_the_test_meant_for_it(caught: dict[str, set[str]], mutant: str) -> None:
+    assert CAUGHT_BY[mutant] in caught[mutant]
+
+
+def test_every_mutant_is_listed_and_caught(caught: dict[str, set[str]]) -> None:
+    assert set(caught) == set(CAUGHT_BY)
+
+
+def test_every_test_of_the_suite_fails_on_some_mutant(caught: dict[str, set[str]]) -> None:
+    tests = {name for name in dir(BackendSuite) if name.startswith("test_")}
+    asleep = tests - set().union(*caught.values())
+    assert asleep == set()
