@@ -156,7 +156,8 @@ def _evaluation(
     longest = asked.rows * asked.max_output_tokens
     # A reference may be longer than the answer may get.
     likely = min(asked.expected_output_tokens, longest)
-    _require_order(f"tokens of {asked.subject}", asked.input_tokens + likely, None)
+    for count in (asked.rows, asked.input_tokens, asked.expected_output_tokens):
+        _require_order(f"the questions to {asked.subject}", count, longest + count)
     price = book.inference_price(provider, asked.model, tier=tier, at=at)
     told = "fine-tunes' price" if base_of(asked.model)[1] else "base model's price"
     return EstimateLine(
@@ -171,11 +172,11 @@ def _evaluation(
     )
 
 
-def _require_order(what: str, expected: int, at_most: int | None) -> None:
-    if expected < 0 or (at_most is not None and at_most < expected):
+def _require_order(what: str, expected: int, at_most: int) -> None:
+    if not 0 <= expected <= at_most:
         raise DataError(
-            f"the estimate of {what} is {expected} and at most {at_most}; counts start at 0 and "
-            "the bound is not below what is expected: correct the backend's estimate()"
+            f"the estimate of {what} counts {expected} and at most {at_most}; counts start at 0 "
+            "and the bound is not below what is expected: correct where the counts come from"
         )
 
 

@@ -220,8 +220,6 @@ class PriceBook:
         base, fine_tuned = base_of(model)
         what = f"answers of {'a fine-tune of ' if fine_tuned else ''}{base!r}"
         rows = _inference(fine_tuned=fine_tuned)
-        if not fine_tuned:
-            what += ", by genai-prices neither,"
         return self._unknown(what, "inference", rows, provider=provider, base=base, tier=tier)
 
     def _unknown(
@@ -250,6 +248,8 @@ class PriceBook:
         else:
             names = {name for name, has in known if has == wanted}
             hint = f"no table has that model: {nearest(base, names)}"
+        if kind == "inference":
+            hint += " The genai-prices package was asked for base models."
         return ConfigError(
             f"no price is known for the {what} at {provider!r} (tier {wanted}); {hint} "
             f"To add it, put a row under `{kind}` of a [[sheet]] into a price table (the form is "
