@@ -107,7 +107,7 @@ class Budget(_Section):
 
     name: str | None = Field(default=None, pattern=_NAME)
     limit_usd: Decimal = Field(gt=0)
-    on_exhausted: Literal["attention", "pause", "cancel"] = "attention"
+    on_exhausted: Literal["attention", "cancel"] = "attention"
 
 
 class Recipe(_Section):

@@ -2,39 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from understudy.costs import ledger
 from understudy.engine import jobs, operations
 from understudy.engine.context import Engine
 from understudy.engine.jobs import JobRecord, Plan
 from understudy.errors import ConfigError
 from understudy.model import Handle
-from understudy.states import Event, State
-from understudy.store.schema import operations as table
+from understudy.states import TERMINAL, Event, State
+from understudy.store import schema
 
 __all__ = ["attach", "cancel", "pause", "resume", "retry", "submit"]
 
 
-def submit(engine: Engine, *, plan: Plan, backend: str, dataset_id: str, run_key: str) -> JobRecord:
-    """Create a job and its first operation. The caller has checked the spec and the budget."""
+def submit(
+    engine: Engine, *, plan: Plan, backend: str, dataset_id: str, run_key: str, train_key: str
+) -> JobRecord:
+    """Create a job and its first operation. The caller has checked the spec and the budget.
+
+    Where an earlier job trained the same thing (``train_key``), its model is taken over and only
+    registration and evaluation are left to do.
+
+    Raises:
+        ConfigError: another job is training the same thing at this moment.
+    """
     now = engine.now()
     engine.reach("upload.before-intent")
     with engine.store.write() as tx:
-        present = tx.execute(
-            sa.select(jobs.jobs.c.id).where(jobs.jobs.c.run_key == run_key)
-        ).scalar()
+        same = sa.select(schema.jobs.c.id).where(schema.jobs.c.run_key == run_key)
+        present = tx.execute(same).scalar()
         if present is not None:
             return jobs.get(tx, present)
+        earlier = jobs.trained_alike(tx, train_key)
         job = jobs.create(
-            tx, plan=plan, backend=backend, dataset_id=dataset_id, run_key=run_key, at=now
+            tx,
+            plan=plan,
+            backend=backend,
+            dataset_id=dataset_id,
+            run_key=run_key,
+            train_key=train_key,
+            at=now,
         )
-        operations.insert(
-            tx, key=f"{job.id}.upload.1", kind="upload", backend=backend, at=now, job_id=job.id
-        )
+        trained = _trained(earlier)
+        if trained is None:
+            operations.insert(
+                tx, key=f"{job.id}.upload.1", kind="upload", backend=backend, at=now, job_id=job.id
+            )
+        else:
+            _take_over(tx, engine, job, trained)
+        job = jobs.get(tx, job.id)
     engine.reach("upload.after-intent")
     return job
+
+
+def _trained(earlier: Sequence[JobRecord]) -> JobRecord | None:
+    """The earlier job whose model can be used; a live one that has none yet is an error."""
+    for job in earlier:
+        if job.model_id is not None:
+            return job
+        if job.state not in TERMINAL:
+            raise ConfigError(
+                f"{job.id} is training the same thing and is {job.state.value}; wait for it "
+                f"(`understudy jobs watch {job.id}`), or cancel it first"
+            )
+    return None
+
+
+def _take_over(tx: sa.Connection, engine: Engine, job: JobRecord, trained: JobRecord) -> None:
+    now = engine.now()
+    for event in (Event.UPLOAD, Event.UPLOADED, Event.ATTACH, Event.REMOTE_SUCCEEDED):
+        jobs.apply(tx, job.id, event, at=now, cause=f"{trained.id} trained the same thing already")
+    ledger.reserve(
+        tx,
+        budget=job.budget,
+        operation=f"{job.id}.evaluate.1",
+        job_id=job.id,
+        kind="evaluate",
+        nanos=job.plan.evaluate_at_most,
+        at=now,
+    )
+    register = next(op for op in operations.of_job(tx, trained.id) if op.kind == "register")
+    operations.insert(
+        tx,
+        key=f"{job.id}.register.1",
+        kind="register",
+        backend=job.backend,
+        at=now,
+        job_id=job.id,
+        payload={"source": register.key, **register.payload},
+    )
 
 
 def cancel(engine: Engine, job_id: str) -> State:
@@ -145,4 +205,4 @@ def _backend_of(engine: Engine, job_id: str) -> str:
 
 
 def _set(tx: sa.Connection, key: str, **changes: Any) -> None:
-    tx.execute(sa.update(table).where(table.c.key == key).values(**changes))
+    tx.execute(sa.update(schema.operations).where(schema.operations.c.key == key).values(**changes))

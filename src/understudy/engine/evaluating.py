@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from understudy.backend import SupportsInfer
 from understudy.costs import ledger
-from understudy.data import TestRow, load_dataset
+from understudy.data import TestRow, answer_text, load_dataset
 from understudy.engine import jobs, operations
 from understudy.engine.answers import Book
 from understudy.engine.context import Engine
@@ -112,7 +112,7 @@ def _score(
         for row, answer in zip(rows, answered, strict=True):
             failed += answer.reply is None
             text = "" if answer.reply is None else _text(answer)
-            scores.append(0.0 if answer.reply is None else scorer(text, row.target))
+            scores.append(0.0 if answer.reply is None else scorer(text, row.expected))
             engine.notify(job.id, f"evaluate {subject.name}", len(scores), len(rows))
     except (NotFound, Retired):
         if subject.name == "student":
@@ -125,10 +125,8 @@ def _score(
 
 def _text(answer: Answer) -> str:
     """What is scored: the content, or the tool calls as the dataset writes them."""
-    from understudy.data import label_of
-
     assert answer.reply is not None
-    return label_of(answer.reply.message)
+    return answer_text(answer.reply.message)
 
 
 def answers_of(
@@ -222,7 +220,7 @@ def _labels(
     )
 
 
-def _store(
+def _store(  # noqa: PLR0917
     tx: sa.Connection,
     engine: Engine,
     op: Operation,

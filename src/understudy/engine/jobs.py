@@ -29,6 +29,7 @@ __all__ = [
     "history",
     "list_jobs",
     "note",
+    "trained_alike",
 ]
 
 
@@ -63,6 +64,7 @@ class JobRecord:
 
     id: str
     run_key: str
+    train_key: str
     name: str
     backend: str
     state: State
@@ -101,7 +103,14 @@ def _record(row: Any) -> JobRecord:
 
 
 def create(
-    tx: sa.Connection, *, plan: Plan, backend: str, dataset_id: str, run_key: str, at: float
+    tx: sa.Connection,
+    *,
+    plan: Plan,
+    backend: str,
+    dataset_id: str,
+    run_key: str,
+    train_key: str,
+    at: float,
 ) -> JobRecord:
     """Insert a job in state *created*. ``run_key`` is unique: equal runs share one job."""
     job_id = f"job-{secrets.token_hex(6)}"
@@ -109,6 +118,7 @@ def create(
         sa.insert(jobs).values(
             id=job_id,
             run_key=run_key,
+            train_key=train_key,
             name=plan.name,
             backend=backend,
             state=State.CREATED,
@@ -152,6 +162,12 @@ def find_run(tx: sa.Connection, run_key: str) -> JobRecord | None:
         .first()
     )
     return None if row is None else _record(row)
+
+
+def trained_alike(tx: sa.Connection, train_key: str) -> list[JobRecord]:
+    """Jobs that train the same thing, newest first."""
+    query = sa.select(jobs).where(jobs.c.train_key == train_key).order_by(jobs.c.created_at.desc())
+    return [_record(row) for row in tx.execute(query).mappings()]
 
 
 def list_jobs(tx: sa.Connection, *, state: str | None = None, limit: int = 100) -> list[JobRecord]:
@@ -228,7 +244,7 @@ def note(
     _event(tx, job_id, name, state, state, at, cause, fields, worker)
 
 
-def _event(
+def _event(  # noqa: PLR0917
     tx: sa.Connection,
     job_id: str,
     name: str,

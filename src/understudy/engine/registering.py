@@ -34,7 +34,12 @@ def step(engine: Engine, op: Operation) -> None:
     with engine.store.write() as tx:
         operations.save(tx, op, at=now, status="done", due_at=None)
         version = registry.register(
-            tx, name=job.name, ref=ref, source=op.key, lineage=lineage(job, op), at=now
+            tx,
+            name=job.name,
+            ref=ref,
+            source=op.payload.get("source", op.key),
+            lineage=lineage(job, op),
+            at=now,
         )
         operations.insert(
             tx,

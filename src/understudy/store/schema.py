@@ -55,6 +55,7 @@ jobs = sa.Table(
     metadata,
     _text("id", primary_key=True),
     _text("run_key", unique=True),
+    _text("train_key", index=True),
     _text("name"),
     _text("backend"),
     _text("state", index=True),

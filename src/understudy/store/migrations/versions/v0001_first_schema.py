@@ -108,6 +108,7 @@ def _jobs() -> None:
         "jobs",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("run_key", sa.Text(), nullable=False),
+        sa.Column("train_key", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("backend", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -124,6 +125,7 @@ def _jobs() -> None:
         sa.UniqueConstraint("run_key", name="uq_jobs_run_key"),
     )
     op.create_index("ix_jobs_state", "jobs", ["state"], unique=False)
+    op.create_index("ix_jobs_train_key", "jobs", ["train_key"], unique=False)
 
 
 def _ledger() -> None:

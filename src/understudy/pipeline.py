@@ -1,0 +1,275 @@
+"""From a recipe to a job: dataset, checks, estimate, budget, submission."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import rfc8785
+
+from understudy.backend import Backend, SupportsEstimate, SupportsLifecycle
+from understudy.costs.estimate import Asked, RunEstimate, estimate_run
+from understudy.costs.ledger import BudgetState, budget_state, open_budget
+from understudy.costs.money import to_nanos
+from understudy.data import Dataset, count, prepare, request_tokens
+from understudy.engine import Engine, commands, jobs
+from understudy.engine.jobs import JobRecord, Plan
+from understudy.errors import ConfigError, Retired
+from understudy.model import Estimate, JobSpec, Json, Lifecycle
+from understudy.project import Project
+from understudy.recipe import Recipe
+from understudy.secrets import looks_secret
+from understudy.store import registry
+from understudy.validation import parse
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+__all__ = ["Prepared", "prepare_run", "start_run"]
+
+_WARN_DAYS = 90
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A run that could start: what it trains on, what it may cost, what to know about it."""
+
+    recipe: Recipe
+    dataset: Dataset
+    spec: JobSpec
+    estimate: RunEstimate
+    training: Estimate
+    warnings: tuple[str, ...]
+
+    @property
+    def train_key(self) -> str:
+        """Hash of all that shapes the trained model: equal keys train the same thing."""
+        train = self.recipe.train.model_dump(mode="json")
+        return _hash({"name": self.recipe.name, "train": train, "dataset": self.dataset.id})
+
+    @property
+    def run_key(self) -> str:
+        """Hash of all that shapes the run's outcome, the evaluation and the alias included."""
+        evaluation = self.recipe.evaluation.model_dump(mode="json")
+        return _hash({"train": self.train_key, "by": evaluation, "alias": self.recipe.alias})
+
+
+def _hash(value: Json) -> str:
+    return hashlib.sha256(rfc8785.dumps(value)).hexdigest()[:32]
+
+
+def prepare_run(
+    project: Project,
+    recipe: Recipe,
+    *,
+    online: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Prepared:
+    """Make (or find) the dataset, check everything that can be checked, and estimate the cost.
+
+    Args:
+        project: the project.
+        recipe: the recipe.
+        online: also ask the provider when the base model goes away (one unpaid request).
+        progress: called with the number of source rows read so far.
+
+    Raises:
+        ConfigError: hyperparameters or limits that cannot work, each with its fix.
+        DataError: the source cannot be used.
+        Retired: the base model is shut down, or closed for training.
+    """
+    train = recipe.train
+    _refuse_secrets(recipe)
+    backend = project.backend(train.backend)
+    where = f"[train.hyperparameters] for {train.backend}"
+    parse(type(backend).Params, train.hyperparameters, where=where)
+    project.scorer(recipe.evaluation.scorer)
+    capabilities = project.capabilities(train.backend)
+    warnings = _lifecycle(project, backend, train.base_model) if online else ()
+    dataset = prepare(
+        source=recipe.source,
+        cleaning=recipe.cleaning,
+        split=recipe.split,
+        method=train.method,
+        root=project.data_root,
+        max_row_tokens=capabilities.max_row_tokens,
+        progress=progress,
+    )
+    spec = JobSpec(
+        base_model=train.base_model,
+        method=train.method,
+        training=dataset.rows("train"),
+        validation=dataset.validation,
+        hyperparameters=train.hyperparameters,
+        suffix=train.suffix,
+        seed=train.seed,
+        metadata=train.metadata,
+        integrations=train.integrations,
+    )
+    problems = backend.validate(spec)
+    if problems:
+        raise ConfigError(
+            f"{train.backend} cannot train this: "
+            + "; ".join(f"[{item.field}] {item.message}. {item.fix}" for item in problems)
+        )
+    training = _billed(backend, spec)
+    return Prepared(
+        recipe=recipe,
+        dataset=dataset,
+        spec=spec,
+        training=training,
+        estimate=_estimate(project, recipe, dataset, training),
+        warnings=warnings,
+    )
+
+
+def _refuse_secrets(recipe: Recipe) -> None:
+    """Metadata is kept in the store and sent to the provider: no place for a key."""
+    for name, value in recipe.train.metadata.items():
+        if looks_secret(value) or looks_secret(name):
+            raise ConfigError(
+                f"[train.metadata.{name if not looks_secret(name) else '...'}] looks like a key "
+                "or token; metadata is stored and sent to the provider, so take it out"
+            )
+
+
+def _billed(backend: Backend, spec: JobSpec) -> Estimate:
+    if isinstance(backend, SupportsEstimate):
+        return backend.estimate(spec)
+    tokens = spec.training.tokens
+    note = f"{backend.name} gives no estimate; one epoch is assumed"
+    return Estimate(tokens=tokens, at_most=tokens * 50, epochs=1, notes=(note,))
+
+
+def _lifecycle(project: Project, backend: Backend, model: str) -> tuple[str, ...]:
+    if not isinstance(backend, SupportsLifecycle):
+        return ()
+    life = backend.lifecycle(model)
+    today = datetime.fromtimestamp(project.config.clock.now(), UTC).date()
+    return _ends(life, today)
+
+
+def _ends(life: Lifecycle, today: date) -> tuple[str, ...]:
+    warnings = []
+    for what, day in (("training", life.training_until), ("answers", life.inference_until)):
+        if day is None:
+            continue
+        left = (date.fromisoformat(day) - today).days
+        if left < 0:
+            raise Retired(
+                f"{life.model} ended on {day} ({what}; source: {life.source}), so no job was "
+                "submitted; choose another base model, or another backend"
+            )
+        if left <= _WARN_DAYS:
+            warnings.append(
+                f"{life.model} ends on {day}, in {left} days ({what}; source: {life.source}): "
+                "a student trained on it ends with it"
+            )
+    return tuple(warnings)
+
+
+def _estimate(
+    project: Project, recipe: Recipe, dataset: Dataset, training: Estimate
+) -> RunEstimate:
+    judged = recipe.evaluation
+    rows = list(islice(dataset.examples("test"), judged.max_rows))
+    tokens = sum(request_tokens(row.messages, row.tools) for row in rows)
+    expected = sum(count(row.expected) for row in rows)
+    base = recipe.train.base_model
+    subjects = [("student", f"ft:{base}")]
+    if judged.compare_base:
+        subjects.append(("base", base))
+    subjects += _present(project, recipe)
+    return estimate_run(
+        project.prices,
+        provider=project.capabilities(recipe.train.backend).price_book,
+        base_model=base,
+        training=training,
+        asked=[
+            Asked(
+                subject=name,
+                model=model,
+                rows=len(rows),
+                input_tokens=tokens,
+                expected_output_tokens=expected,
+                max_output_tokens=judged.max_output_tokens,
+            )
+            for name, model in subjects
+        ],
+        at=project.config.clock.now(),
+    )
+
+
+def _present(project: Project, recipe: Recipe) -> list[tuple[str, str]]:
+    if recipe.alias is None:
+        return []
+    with project.store.read() as tx:
+        target = registry.alias_target(tx, recipe.alias)
+        return [("present", registry.get_model(tx, target).model)] if target else []
+
+
+def start_run(
+    project: Project, engine: Engine, prepared: Prepared, *, again: bool = False
+) -> tuple[JobRecord, bool]:
+    """Submit the run, or find the job that is already on it.
+
+    Returns:
+        The job, and whether it is new.
+
+    Raises:
+        BudgetExceeded: the most that the run may cost is more than is left. Nothing was sent.
+    """
+    key = prepared.run_key
+    with project.store.write() as tx:
+        present = jobs.find_run(tx, key)
+        budget = _open_budget(tx, prepared)
+    if present is not None and not again:
+        return present, False
+    if present is not None:
+        number = int(present.run_key.partition("#")[2] or "1")
+        key = f"{key}#{number + 1}"
+    budget.require(prepared.estimate.at_most)
+    train_nanos, evaluate_nanos = _reservations(prepared)
+    recipe = prepared.recipe
+    plan = Plan(
+        name=recipe.name,
+        spec=prepared.spec,
+        dataset=str(prepared.dataset.path),
+        evaluation=recipe.evaluation,
+        alias=recipe.alias,
+        budget=recipe.budget_name,
+        on_exhausted=recipe.budget.on_exhausted,
+        train_at_most=train_nanos,
+        evaluate_at_most=evaluate_nanos,
+        expected_tokens=prepared.training.tokens,
+        recipe=recipe.model_dump(mode="json"),
+    )
+    job = commands.submit(
+        engine,
+        plan=plan,
+        backend=recipe.train.backend,
+        dataset_id=prepared.dataset.id,
+        run_key=key,
+        train_key=prepared.train_key if not again else key,
+    )
+    return job, True
+
+
+def _open_budget(tx: sa.Connection, prepared: Prepared) -> BudgetState:
+    recipe = prepared.recipe
+    open_budget(tx, name=recipe.budget_name, limit_nanos=to_nanos(recipe.budget.limit_usd))
+    state = budget_state(tx, recipe.budget_name)
+    assert state is not None
+    return state
+
+
+def _reservations(prepared: Prepared) -> tuple[int, int]:
+    """Upper bounds of training and evaluation, in nano-dollars."""
+    training, *answers = prepared.estimate.lines
+    asked = sum((line.at_most for line in answers), Decimal(0))
+    return to_nanos(training.at_most, up=True), to_nanos(asked, up=True)
