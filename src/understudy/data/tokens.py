@@ -45,6 +45,10 @@ RANKS_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d
 _PROBE = "Tokens: naïve 東京 привет 🙂 1234567  \n\n<|endoftext|>"
 _PROBE_TOKENS = 19
 _UNCOUNTED = frozenset({"weight"})
+_SAME_IN_EVERY_ROW = frozenset({"system", "developer"})
+_SHORT = 1 << 15
+"""Longest text whose count is remembered, in characters: it bounds the memory."""
+
 _FIX = "reinstall it: pip install --force-reinstall 'bpe-openai>=0.1.4'"
 
 
@@ -58,12 +62,14 @@ def count(text: str) -> int:
 
 def message_tokens(message: Mapping[str, Any]) -> int:
     """Tokens of one message, its 3 tokens of framing counted in."""
+    counted = _repeated if message.get("role") in _SAME_IN_EVERY_ROW else count
     total = 3
     for key, value in message.items():
         if type(value) is str:
-            total += count(value)
-            if key == "name":
-                total += 1
+            if key == "content":
+                total += counted(value)
+            else:
+                total += _repeated(value) + (key == "name")
         elif value is not None and key not in _UNCOUNTED:
             total += _parts(value) if key == "content" else _as_json(value)
     return total
@@ -79,7 +85,7 @@ def example_tokens(
 
 def tools_tokens(tools: Sequence[Mapping[str, Any]]) -> int:
     """Tokens of the tool definitions of a row, as their JSON; none for none."""
-    return _as_json(list(tools)) if tools else 0
+    return _repeated(orjson.dumps(list(tools)).decode()) if tools else 0
 
 
 def request_tokens(
@@ -111,6 +117,14 @@ def _parts(content: Any) -> int:
 
 def _as_json(value: Any) -> int:
     return count(orjson.dumps(value).decode())
+
+
+def _repeated(text: str) -> int:
+    return _remembered(text) if len(text) <= _SHORT else count(text)
+
+
+# System prompts and tools repeat in every row of a log; counting is most of the work.
+_remembered = lru_cache(maxsize=256)(count)
 
 
 @lru_cache(maxsize=1)
