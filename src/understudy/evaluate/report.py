@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter
 
 from understudy.errors import DataError
 from understudy.evaluate.statistics import Interval
@@ -13,18 +16,21 @@ from understudy.model import Json
 __all__ = ["EvaluationReport", "SubjectScore", "Verdict", "judge"]
 
 R = TypeVar("R")
+_STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """Whether a model version may take over, and every reason in words with its figures."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
     passed: bool
     reasons: tuple[str, ...]
 
     def to_json(self) -> dict[str, Json]:
         """The verdict as a JSON object."""
-        return {"passed": self.passed, "reasons": list(self.reasons)}
+        return _write(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Verdict:
@@ -33,8 +39,7 @@ class Verdict:
         Raises:
             DataError: the object has other fields.
         """
-        record = _build(cls, data)
-        return cls(passed=record.passed, reasons=tuple(record.reasons))
+        return _read(cls, data)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +51,8 @@ class SubjectScore:
     an answer; ``failed`` rows got none and count as 0.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
     subject: str
     model: str | None
     interval: Interval
@@ -54,7 +61,7 @@ class SubjectScore:
 
     def to_json(self) -> dict[str, Json]:
         """The score as a JSON object."""
-        return asdict(self)
+        return _write(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> SubjectScore:
@@ -63,7 +70,7 @@ class SubjectScore:
         Raises:
             DataError: the object has other fields.
         """
-        return _build(cls, {**data, "interval": _build(Interval, _part(cls, data, "interval"))})
+        return _read(cls, data)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +79,8 @@ class EvaluationReport:
 
     ``against`` is the paired difference student - present, where the alias has a present model.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     dataset_id: str
     scorer: str
@@ -86,14 +95,7 @@ class EvaluationReport:
 
     def to_json(self) -> dict[str, Json]:
         """The report as a JSON object."""
-        return {
-            "dataset_id": self.dataset_id,
-            "scorer": self.scorer,
-            "rows": self.rows,
-            "subjects": [subject.to_json() for subject in self.subjects],
-            "against": None if self.against is None else asdict(self.against),
-            "verdict": self.verdict.to_json(),
-        }
+        return _write(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> EvaluationReport:
@@ -102,18 +104,7 @@ class EvaluationReport:
         Raises:
             DataError: the object, or one inside it, has other fields.
         """
-        against = _part(cls, data, "against")
-        return _build(
-            cls,
-            {
-                **data,
-                "subjects": tuple(
-                    SubjectScore.from_json(item) for item in _part(cls, data, "subjects")
-                ),
-                "against": None if against is None else _build(Interval, against),
-                "verdict": Verdict.from_json(_part(cls, data, "verdict")),
-            },
-        )
+        return _read(cls, data)
 
 
 def judge(
@@ -158,22 +149,22 @@ def _against_present(against: Interval, margin: float) -> tuple[bool, str]:
     return held, reason
 
 
-def _part(cls: type[Any], data: Mapping[str, Json], name: str) -> Any:
+@lru_cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def _write(record: Verdict | SubjectScore | EvaluationReport) -> dict[str, Json]:
+    data: dict[str, Json] = _adapter(type(record)).dump_python(record, mode="json")
+    return data
+
+
+def _read(cls: type[R], data: Mapping[str, Json]) -> R:
     try:
-        return data[name]
-    except (KeyError, TypeError):
-        raise _damaged(cls) from None
-
-
-def _build(cls: type[R], data: Mapping[str, Any]) -> R:
-    try:
-        return cls(**data)
-    except TypeError:
-        raise _damaged(cls) from None
-
-
-def _damaged(cls: type[Any]) -> DataError:
-    return DataError(
-        f"a stored {cls.__name__} has missing or unknown fields: it was changed by hand or "
-        "written by another version; evaluate the model version again"
-    )
+        record: R = _adapter(cls).validate_python(dict(data))
+    except (TypeError, ValueError):
+        raise DataError(
+            f"a stored {cls.__name__} has missing, unknown or odd fields: it was changed by hand "
+            "or written by another version; evaluate the model version again"
+        ) from None
+    return record

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import traceback
 import unicodedata
 from collections import Counter
@@ -163,9 +162,9 @@ class _Checked:
                 f"scorer {self.name!r} broke with {type(error).__name__} in {place}; report it to "
                 "the plugin's author or choose another scorer in [evaluation]"
             ) from None
-        if isinstance(score, int | float) and math.isfinite(score) and 0 <= score <= 1:
+        if isinstance(score, int | float) and 0 <= score <= 1:
             return float(score)
-        shown = score if isinstance(score, int | float) else type(score).__name__
+        shown = score if isinstance(score, float) else type(score).__name__
         raise PluginError(
             f"scorer {self.name!r} gave {shown}, which is not a number from 0 to 1; report it to "
             "the plugin's author or choose another scorer in [evaluation]"

@@ -22,7 +22,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
 
 from understudy.errors import ConfigError, DataError
 
@@ -40,6 +42,8 @@ _BCA_ROWS = 10_000
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
     """A mean over ``n`` rows with its two-sided interval at ``confidence``."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     mean: float
     low: float
