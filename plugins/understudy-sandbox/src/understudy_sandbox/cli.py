@@ -85,6 +85,7 @@ def _ready(url: str) -> None:
 
 
 def serve(
+    *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 0,
     data: Annotated[Path, typer.Option(help="Folder of the durable state.")] = Path(

@@ -137,7 +137,7 @@ def _last_words(job: Doc) -> list[tuple[float, str, str, str, Doc]]:
     final = job["final"]
     if not final:
         return []
-    at, plain = final["at"], {}
+    at, plain = final["at"], dict[str, Any]()
     if final["status"] == "cancelled":
         return [(at, "info", "message", "The job has been cancelled", plain)]
     if final["status"] == "failed":

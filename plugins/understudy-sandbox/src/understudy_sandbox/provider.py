@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from understudy_sandbox.batching import Batcher
 from understudy_sandbox.billing import Bill
 from understudy_sandbox.catalog import Catalog
 from understudy_sandbox.clock import open_clock
@@ -40,6 +41,9 @@ class Provider:
         self.faults = Faults(self.state, config.faults)
         self.holds = Holds(self.clock)
         self.trainer = Trainer(self.state, self.clock, self.fits, self.bill)
+        self.batcher = Batcher(
+            self.state, self.clock, self.fits, self.bill, self.catalog, config.batch_token_limit
+        )
         self.requests: Counter[str] = Counter(self.state.setting("requests") or {})
         self._kept_requests = self.requests.total()
 
@@ -50,6 +54,7 @@ class Provider:
     def tick(self) -> None:
         """What time alone brings about; called many times a second."""
         self.trainer.settle()
+        self.batcher.settle()
         if self.requests.total() != self._kept_requests:
             self._kept_requests = self.requests.total()
             self.state.set("requests", dict(self.requests))
@@ -106,5 +111,6 @@ class Provider:
     def close(self) -> None:
         """Stop working and close the state."""
         self.trainer.close()
+        self.batcher.close()
         self.state.set("requests", dict(self.requests))
         self.state.close()

@@ -27,10 +27,10 @@ def active_seconds(job: Doc, now: float) -> float:
     start = running_from(job)
     if start is None or now <= start:
         return 0.0
-    paused = sum(
+    paused: float = sum(
         max(0.0, min(now, now if b is None else b) - max(a, start)) for a, b in job["pauses"]
     )
-    return max(0.0, now - start - paused)
+    return max(0.0, float(now - start - paused))
 
 
 def moment(job: Doc, active: float) -> float | None:

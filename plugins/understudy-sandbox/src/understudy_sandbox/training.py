@@ -251,7 +251,7 @@ def model_name(job: Doc) -> str:
 
 
 def plan(job: Doc, rows: int, tokens: int) -> Doc:
-    """What a job will do, with ``auto`` resolved: epochs, batch, rate, steps, billed tokens, fit."""
+    """What a job will do, ``auto`` resolved: epochs, batch, rate, steps, billed tokens, fit."""
     asked = job["asked"]
     epochs = default_epochs(rows) if asked["n_epochs"] == "auto" else asked["n_epochs"]
     batch = asked["batch_size"]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from understudy_sandbox.learner.rows import Prompt
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+(?:['’\-][^\W\d]+)*|[^\w\s]|_")  # noqa: RUF001 - a real apostrophe
+_WORD = r"(?u)\b\w+\b"  # one letter is a word too: "50 w", "size m"
 _HASH_BITS = 17
 _CONTEXT_WEIGHT = 0.5
 
@@ -42,9 +43,7 @@ class DocumentFeatures:
     """
 
     def __init__(self) -> None:
-        self._word = TfidfVectorizer(
-            ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"
-        )
+        self._word = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=_WORD)
         self._char = TfidfVectorizer(
             analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, max_features=40_000
         )
@@ -60,7 +59,7 @@ class DocumentFeatures:
         before = [self._context(p) for p in prompts]
         if any(re.search(r"\w", text) for text in before):
             self._before = TfidfVectorizer(
-                sublinear_tf=True, max_features=20_000, token_pattern=r"(?u)\b\w+\b"
+                sublinear_tf=True, max_features=20_000, token_pattern=_WORD
             )
             blocks.append(self._before.fit_transform(before) * _CONTEXT_WEIGHT)
         return sparse.hstack(blocks).tocsr()

@@ -72,7 +72,7 @@ class Field:
         there = [i for i, v in enumerate(self._values) if _there(v) and v != []]
         if len(there) < 3 or len({_key(self._values[i]) for i in there}) == 1:
             return None
-        kinds = str | int | float | list
+        kinds = (str, int, float, list)
         if any(
             isinstance(v, bool) or not isinstance(v, kinds)
             for v in (self._values[i] for i in there)

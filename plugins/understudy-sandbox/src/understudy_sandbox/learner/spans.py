@@ -119,7 +119,7 @@ class Tagger:
         }
         lead = column[START] - column[OUTSIDE]
         inside = column[INSIDE] > np.maximum(column[OUTSIDE], column[START])
-        found = []
+        found: list[list[Span]] = []
         for row, (a, b) in enumerate(space.bounds):
             if a == b:
                 found.append([])

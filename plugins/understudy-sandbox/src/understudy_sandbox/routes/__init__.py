@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from understudy_sandbox.routes import admin, chat, files, jobs, models
+from understudy_sandbox.routes import admin, batches, chat, files, jobs, models, uploads
 
 OPERATIONS = (
     *files.OPERATIONS,
     *jobs.OPERATIONS,
     *models.OPERATIONS,
     *chat.OPERATIONS,
+    *batches.OPERATIONS,
+    *uploads.OPERATIONS,
     *admin.OPERATIONS,
 )

@@ -1,0 +1,282 @@
+"""Batches: validated, answered in bulk, finished when sandbox time says so."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from understudy_sandbox.batchfile import BatchProblem, answer_file, check_batch, split_results
+from understudy_sandbox.errors import ApiError
+from understudy_sandbox.state import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from understudy_sandbox.billing import Bill
+    from understudy_sandbox.catalog import Catalog
+    from understudy_sandbox.clock import Clock
+    from understudy_sandbox.fits import Fits
+    from understudy_sandbox.state import Doc, State
+
+WINDOW = 86_400.0  # sandbox seconds from creation to expiry
+_KEPT = 30 * 86_400.0  # sandbox seconds that results are kept
+_CANCELLING = 1.0
+
+
+class Batcher:
+    """Moves batches on, like ``Trainer`` moves jobs: all waiting is derived from stored times."""
+
+    def __init__(
+        self,
+        state: State,
+        clock: Clock,
+        fits: Fits,
+        bill: Bill,
+        catalog: Catalog,
+        token_limit: int,
+    ) -> None:
+        self._state = state
+        self._clock = clock
+        self._fits = fits
+        self._bill = bill
+        self._catalog = catalog
+        self._token_limit = token_limit
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+        self._lock = threading.RLock()
+        self._working: set[str] = set()
+        self._results: dict[str, Path] = {}
+        self._live = {d["id"] for d in state.docs["batch"] if not d["final"]}
+
+    def add(self, batch: Doc) -> Doc:
+        """Take in a new batch."""
+        with self._lock:
+            self._state.docs["batch"].put(batch)
+            self._live.add(batch["id"])
+        self.settle()
+        return batch
+
+    def settle(self) -> None:
+        """Bring every live batch to where it should be now."""
+        now = self._clock.now()
+        with self._lock:
+            for name in list(self._live):
+                batch = self._state.docs["batch"].get(name)
+                if batch is not None:
+                    self._advance(batch, now)
+
+    def _advance(self, batch: Doc, now: float) -> None:
+        if batch["checked_at"] is None:
+            self._work(batch["id"], self._check)
+            return
+        started = in_progress_at(batch)
+        if now < started:
+            return
+        if batch["problems"]:
+            self._finish(batch, {"status": "failed", "at": started})
+            return
+        if batch["id"] not in self._results:
+            self._work(batch["id"], self._answer)
+            return
+        status, when, share = outcome(batch)
+        if now >= when:
+            self._deliver(batch, status, when, share)
+
+    def _work(self, name: str, task: Callable[[Doc], None]) -> None:
+        if name in self._working:
+            return
+        self._working.add(name)
+
+        def run() -> None:
+            try:
+                batch = self._state.docs["batch"].get(name)
+                if batch is not None and not batch["final"]:
+                    task(batch)
+            finally:
+                self._working.discard(name)
+            self.settle()
+
+        self._pool.submit(run)
+
+    def _check(self, batch: Doc) -> None:
+        found = check_batch(self._state.blob(batch["blob"]), batch["endpoint"])
+        problems = found if isinstance(found, list) else []
+        if not isinstance(found, list):
+            problems = self._admission(batch, found.model, found.tokens)
+            batch.update(model=found.model, total=found.rows, tokens=found.tokens)
+        with self._lock:
+            batch["problems"] = [p.shown() for p in problems]
+            batch["checked_at"] = self._clock.now()
+            self._state.docs["batch"].put(batch)
+
+    def _admission(self, batch: Doc, model: str, tokens: int) -> list[BatchProblem]:
+        try:
+            self._catalog.resolve(model)
+        except ApiError as error:
+            return [BatchProblem(code="model_not_found", message=str(error), param="body.model")]
+        enqueued = sum(
+            d["tokens"]
+            for d in self._state.docs["batch"]
+            if d["id"] in self._live and d["id"] != batch["id"] and d["model"] == model
+        )
+        if enqueued + tokens <= self._token_limit:
+            return []
+        return [
+            BatchProblem(
+                code="token_limit_exceeded",
+                message=f"Enqueued token limit reached for {model}: {enqueued} tokens are "
+                f"enqueued, this batch has {tokens}, the limit is {self._token_limit}. Wait for "
+                "another batch to end, or send fewer requests.",
+            )
+        ]
+
+    def _answer(self, batch: Doc) -> None:
+        model = self._catalog.resolve(batch["model"])
+        created = int(in_progress_at(batch))
+        source = self._state.blob(batch["blob"])
+        with tempfile.NamedTemporaryFile(dir=self._state.folder, delete=False) as stream:
+            answer_file(source, stream, self._fits, model, created)
+        with self._lock:
+            self._results[batch["id"]] = Path(stream.name)
+            if batch["answered_at"] is None:
+                batch["answered_at"] = self._clock.now()
+                self._state.docs["batch"].put(batch)
+
+    def _finish(self, batch: Doc, final: Doc) -> None:
+        batch["final"] = final
+        self._live.discard(batch["id"])
+        self._state.docs["batch"].put(batch)
+
+    def _deliver(self, batch: Doc, status: str, when: float, share: float) -> None:
+        source = self._results.pop(batch["id"])
+        found = split_results(
+            source,
+            self._state.folder,
+            share=share,
+            faults=batch["faults"],
+            expired=status == "expired",
+        )
+        with self._state.writing():
+            output = self._store(batch, found.output, "output", when)
+            errors = self._store(batch, found.errors, "error", when)
+            if "no_output_file" in batch["faults"]:
+                output = None
+            self._finish(
+                batch,
+                {
+                    "status": status,
+                    "at": when,
+                    "output": output,
+                    "errors": errors,
+                    "completed": found.completed,
+                    "failed": found.failed,
+                    "inputs": found.inputs,
+                    "outputs": found.outputs,
+                },
+            )
+            if found.completed:
+                model = self._catalog.resolve(batch["model"])
+                self._bill.inference(
+                    "batch",
+                    batch["id"],
+                    model.name,
+                    model.base,
+                    inputs=found.inputs,
+                    outputs=found.outputs,
+                )
+        source.unlink()
+
+    def _store(self, batch: Doc, path: Path | None, what: str, when: float) -> str | None:
+        if path is None:
+            return None
+        blob, size = self._state.keep_blob(path)
+        doc = {
+            "id": new_id("file-"),
+            "blob": blob,
+            "bytes": size,
+            "created": when,
+            "filename": f"{batch['id']}_{what}.jsonl",
+            "purpose": "batch_output",
+            "expires_at": when + (batch["results_kept"] or _KEPT),
+            "visible_at": 0,
+        }
+        return str(self._state.docs["file"].put(doc)["id"])
+
+    def cancel(self, batch: Doc) -> None:
+        """Ask a live batch to end; what it did is returned and billed."""
+        with self._lock:
+            batch["cancelling_at"] = self._clock.now()
+            self._state.docs["batch"].put(batch)
+
+    def close(self) -> None:
+        """Stop working; live batches go on after a restart."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for path in self._results.values():
+            path.unlink(missing_ok=True)
+
+
+def in_progress_at(batch: Doc) -> float:
+    """When validation ends."""
+    checked = batch["checked_at"] if batch["checked_at"] is not None else float("inf")
+    return float(max(batch["created"] + batch["timings"]["validating"], checked))
+
+
+def done_at(batch: Doc) -> float:
+    """When all answers are there: the running time is over and they are really made."""
+    end = in_progress_at(batch) + batch["timings"]["running"]
+    return float(max(end, batch["answered_at"] or 0.0))
+
+
+def progress(batch: Doc, now: float) -> float:
+    """Share of the running time that is done, 0 to 1."""
+    running = batch["timings"]["running"]
+    since = now - in_progress_at(batch)
+    return max(0.0, min(1.0, since / running)) if running > 0 else float(since >= 0)
+
+
+def outcome(batch: Doc) -> tuple[str, float, float]:
+    """How a batch will end: its status, when, and the share of rows that are done by then."""
+    if batch["cancelling_at"] is not None:
+        asked = batch["cancelling_at"]
+        return "cancelled", asked + _CANCELLING, progress(batch, asked)
+    expires = batch["created"] + WINDOW
+    if "expire_batch" in batch["faults"]:
+        return "expired", done_at(batch), batch["faults"]["expire_batch"]
+    # The time that this machine needs to answer is no reason to expire; the timings are.
+    planned = in_progress_at(batch) + batch["timings"]["running"]
+    if planned > expires:
+        return "expired", expires, progress(batch, expires)
+    return "completed", done_at(batch) + batch["timings"]["finalizing"], 1.0
+
+
+def status_of(batch: Doc, now: float) -> str:
+    """The status that the wire shows."""
+    if batch["final"]:
+        return str(batch["final"]["status"])
+    if batch["cancelling_at"] is not None:
+        return "cancelling"
+    if batch["checked_at"] is None or now < in_progress_at(batch):
+        return "validating"
+    if batch["answered_at"] is None or now < done_at(batch):
+        return "in_progress"
+    return "finalizing"
+
+
+def new_batch(**fields: Any) -> Doc:
+    """A batch's document with nothing done yet."""
+    return {
+        "id": "batch_" + new_id("", 32).lower(),
+        "model": None,
+        "total": 0,
+        "tokens": 0,
+        "problems": [],
+        "checked_at": None,
+        "answered_at": None,
+        "cancelling_at": None,
+        "final": None,
+        "faults": {},
+        "visible_at": 0,
+        **fields,
+    }
