@@ -155,13 +155,15 @@ def _adapter(cls: Any) -> TypeAdapter[Any]:
 
 
 def _write(record: Verdict | SubjectScore | EvaluationReport) -> dict[str, Json]:
-    data: dict[str, Json] = _adapter(type(record)).dump_python(record, mode="json")
+    kind: Any = type(record)
+    data: dict[str, Json] = _adapter(kind).dump_python(record, mode="json")
     return data
 
 
 def _read(cls: type[R], data: Mapping[str, Json]) -> R:
+    kind: Any = cls
     try:
-        record: R = _adapter(cls).validate_python(dict(data))
+        record: R = _adapter(kind).validate_python(dict(data))
     except (TypeError, ValueError):
         raise DataError(
             f"a stored {cls.__name__} has missing, unknown or odd fields: it was changed by hand "

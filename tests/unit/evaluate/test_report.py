@@ -76,6 +76,7 @@ def test_a_damaged_report_is_refused(report, name):
         ("subjects", [{}]),
         ("subjects", None),
         ("against", "x"),
+        ("against", {**asdict(interval(0, -1, 1)), "median": 0}),
         ("verdict", {"passed": 1, "reasons": None}),
         ("subjects", [{"interval": {}}]),
     ],
