@@ -52,21 +52,26 @@ class CheckedBatch:
 def _problem(row: Any, endpoint: str, seen: set[str], model: str | None) -> tuple[str, str] | None:
     if not isinstance(row, dict):
         return "invalid_json_line", "This line is not a JSON object."
-    name = row.get("custom_id")
-    if not isinstance(name, str) or not name:
-        return "missing_required_parameter", "custom_id is missing or is no text."
-    if name in seen:
-        return "duplicate_custom_id", f"The custom_id {name!r} was used before in this file."
-    if row.get("method") != "POST":
-        return "invalid_method", "method must be POST."
-    if row.get("url") != endpoint:
-        return "invalid_url", f"url must be {endpoint}, the endpoint of the batch."
-    body = row.get("body")
-    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-        return "missing_required_parameter", "body is missing or names no model."
-    if model is not None and body["model"] != model:
-        return "mismatched_model", f"All requests of a batch must name one model, here {model}."
-    return None
+    name, body = row.get("custom_id"), row.get("body")
+    named = body.get("model") if isinstance(body, dict) else None
+    missing = "missing_required_parameter"
+    faults = (
+        (not isinstance(name, str) or not name, missing, "custom_id is missing or is no text."),
+        (
+            isinstance(name, str) and name in seen,
+            "duplicate_custom_id",
+            f"The custom_id {name!r} was used before.",
+        ),
+        (row.get("method") != "POST", "invalid_method", "method must be POST."),
+        (row.get("url") != endpoint, "invalid_url", f"url must be {endpoint}, as in the batch."),
+        (not isinstance(named, str), missing, "body is missing or names no model."),
+        (
+            model is not None and named != model,
+            "mismatched_model",
+            f"All requests of a batch must name one model, here {model}.",
+        ),
+    )
+    return next(((code, message) for wrong, code, message in faults if wrong), None)
 
 
 def check_batch(path: Path, endpoint: str) -> CheckedBatch | list[BatchProblem]:

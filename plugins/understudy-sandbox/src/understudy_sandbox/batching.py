@@ -31,6 +31,7 @@ class Batcher:
 
     def __init__(
         self,
+        *,
         state: State,
         clock: Clock,
         fits: Fits,

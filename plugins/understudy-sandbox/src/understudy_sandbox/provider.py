@@ -42,7 +42,12 @@ class Provider:
         self.holds = Holds(self.clock)
         self.trainer = Trainer(self.state, self.clock, self.fits, self.bill)
         self.batcher = Batcher(
-            self.state, self.clock, self.fits, self.bill, self.catalog, config.batch_token_limit
+            state=self.state,
+            clock=self.clock,
+            fits=self.fits,
+            bill=self.bill,
+            catalog=self.catalog,
+            token_limit=config.batch_token_limit,
         )
         self.requests: Counter[str] = Counter(self.state.setting("requests") or {})
         self._kept_requests = self.requests.total()
