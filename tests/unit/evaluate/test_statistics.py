@@ -115,7 +115,8 @@ def test_constant_scores_are_not_taken_for_certain(value, method):
 def test_one_small_mistake_is_not_surer_than_none():
     perfect = mean_interval([1.0] * 100, 0.95)
     nearly = mean_interval([1.0] * 99 + [0.9], 0.95)
-    assert nearly.low <= perfect.low
+    assert nearly.low == mean_interval([1.0] * 99 + [0.0], 0.95).low < perfect.low
+    assert nearly.high == perfect.high
 
 
 def test_the_same_scores_give_the_same_interval():
