@@ -29,7 +29,7 @@ CAPABILITIES = Capabilities(
     max_file_bytes=8 * 1024**3,
     price_book="openai",
     notes=(
-        "OpenAI takes no new fine-tuning jobs from 2027-01-06; idle organisations may not start any",
+        "OpenAI takes no new jobs from 2027-01-06; idle organisations cannot start any",
         "base_url makes it drive any OpenAI-compatible fine-tuning server",
     ),
 )

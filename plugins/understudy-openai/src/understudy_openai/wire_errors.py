@@ -51,6 +51,13 @@ EXCEPTIONS: Mapping[str, Kind] = {
     "WebSocketConnectionClosedError": "connection",
     "WebSocketQueueFullError": "connection",
     "APIRemovedInV1": "usage",
+    "_AmbiguousModuleClientUsageError": "usage",
+    "MissingDependencyError": "usage",
+    "StreamAlreadyConsumed": "reply",
+    "AgentFilePreparationError": "usage",
+    "AgentFileStagingError": "usage",
+    "AgentOutputParseError": "reply",
+    "AgentTurnResultError": "reply",
 }
 
 NEVER_SENT = frozenset(
@@ -144,7 +151,8 @@ def to_error(
     if failure.kind == "status":
         return _of_status(failure, f"could not {what}: {answered}{said}", code, paid=paid)
     if failure.kind == "auth":
-        return AuthError(f"could not {what}{said}. Check how the key is obtained.", code=code)
+        fix = "Check how the key or token is obtained, then retry."
+        return AuthError(f"could not {what}{said}. {fix}", code=code, status=failure.status)
     if failure.kind == "usage":
         return InvalidData(f"could not {what}{said}. Check the settings of the backend.", code=code)
     if not failure.sent:

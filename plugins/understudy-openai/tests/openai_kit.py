@@ -1,0 +1,115 @@
+"""A backend whose wire is a function: no socket, every request kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+from pydantic import SecretStr
+
+from understudy.model import Rows
+from understudy_openai import OpenAIBackend, OpenAISettings
+
+KEY = "sk-test-planted-0123456789"
+
+
+class Clock:
+    def now(self) -> float:
+        return 1_800_000_000.0
+
+
+class Wire:
+    """Answers requests from a script of (method, path) -> replies, the last one again and again."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx2.Request] = []
+        self.script: dict[tuple[str, str], list[Any]] = {}
+
+    def on(self, method: str, path: str, *replies: Any) -> None:
+        self.script[method, path] = list(replies)
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        request.read()
+        self.requests.append(request)
+        path = request.url.path.removeprefix("/v1")
+        replies = self.script.get((request.method, path))
+        if not replies:
+            return error(404, f"no such path {path}")
+        reply = replies[0] if len(replies) == 1 else replies.pop(0)
+        reply = reply(request) if callable(reply) else reply
+        if isinstance(reply, Exception):
+            raise reply
+        return reply if isinstance(reply, httpx2.Response) else httpx2.Response(200, json=reply)
+
+    def count(self, method: str, path: str) -> int:
+        return sum(r.method == method and r.url.path == f"/v1{path}" for r in self.requests)
+
+    def body(self, index: int = -1) -> Any:
+        return json.loads(self.requests[index].content)
+
+
+def error(
+    status: int, message: str, *, headers: dict[str, str] | None = None, **fields: Any
+) -> Any:
+    body = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+    return httpx2.Response(status, json={"error": body | fields}, headers=headers)
+
+
+class FakeWireBackend(OpenAIBackend):
+    wire: Wire
+
+    def transport(self) -> httpx2.Client:
+        transport = httpx2.MockTransport(self.wire)
+        return openai.DefaultHttpxClient(follow_redirects=False, transport=transport)
+
+
+def make_backend(wire: Callable[[httpx2.Request], httpx2.Response], **settings: Any) -> Any:
+    chosen = OpenAISettings(**{"api_key": SecretStr(KEY), **settings})
+    backend = FakeWireBackend(name="openai", settings=chosen, clock=Clock())
+    backend.wire = wire  # type: ignore[assignment]
+    return backend
+
+
+def rows_of(path: Path, *, count: int = 12, words: str = "order") -> Rows:
+    """A file of generated chat rows; counts are of no account here."""
+    lines = [
+        json.dumps(
+            {
+                "messages": [
+                    {"role": "user", "content": f"{words} {number}"},
+                    {"role": "assistant", "content": "yes" if number % 2 else "no"},
+                ]
+            }
+        )
+        for number in range(count)
+    ]
+    data = "".join(f"{line}\n" for line in lines).encode()
+    path.write_bytes(data)
+    return Rows(
+        path=str(path), sha256="0" * 64, rows=count, tokens=count * 20, longest=20, bytes=len(data)
+    )
+
+
+def job(number: int = 1, **fields: Any) -> dict[str, Any]:
+    """A job as the wire shows it."""
+    return {
+        "object": "fine_tuning.job",
+        "id": f"ftjob-{number}",
+        "created_at": 1_700_000_000 + number,
+        "finished_at": None,
+        "fine_tuned_model": None,
+        "model": "gpt-4o-mini-2024-07-18",
+        "organization_id": "org-1",
+        "result_files": [],
+        "status": "queued",
+        "trained_tokens": None,
+        "training_file": f"file-{number}",
+        "validation_file": None,
+        "error": {},
+        "seed": 7,
+        "metadata": None,
+    } | fields
