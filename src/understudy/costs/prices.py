@@ -53,27 +53,30 @@ def base_of(model: str) -> tuple[str, bool]:
 
 @dataclass(frozen=True, slots=True)
 class PriceBook:
-    """All known prices. Tables are asked in order; the first row that fits counts."""
+    """All known prices. Tables are asked in order; the first row that fits counts.
+
+    Every question raises ``PluginLoadError`` while a plugin's table cannot be read.
+    """
 
     tables: Sequence[Table]
+    problems: tuple[PluginLoadError, ...] = ()
+    """Plugins' tables that cannot be read. Any question for a price then raises the first of
+    them: without its table, the price that it replaces would be charged unseen."""
 
     @classmethod
     def load(cls, extra: Iterable[PriceTable] = ()) -> PriceBook:
         """The core's prices behind those of ``extra``, which go first.
 
-        Raises:
-            PluginLoadError: a table of ``extra`` cannot be read; with its name, file and field.
-                It is not left out, because the price that it replaces would then be charged.
+        A table of ``extra`` that cannot be read does not stop the caller here; see ``problems``.
         """
-        tables = []
+        tables, problems = [], []
         for item in extra:
             try:
                 tables.append(read_table(Path(item.path)))
             except ConfigError as error:
-                raise PluginLoadError(
-                    f"the prices of {item.name!r} are unusable: {error}"
-                ) from error
-        return cls((*tables, read_table(_OWN)))
+                message = f"the prices of {item.name!r} are unusable: {error}"
+                problems.append(PluginLoadError(message))
+        return cls((*tables, read_table(_OWN)), tuple(problems))
 
     def training_price(self, provider: str, base_model: str, tier: str | None = None) -> Price:
         """Price of training, per million billed tokens.
@@ -181,7 +184,7 @@ class PriceBook:
         )
 
     def _batch_factor(self, provider: str) -> Decimal:
-        for table in self.tables:
+        for table in self._usable():
             for sheet in table.sheet:
                 if sheet.provider == provider.lower() and sheet.batch is not None:
                     return sheet.batch.factor
@@ -210,8 +213,13 @@ class PriceBook:
             raise self._unknown(what, kind, rows, provider=provider, base=base, tier=tier)
         return found
 
+    def _usable(self) -> Sequence[Table]:
+        if self.problems:
+            raise self.problems[0]
+        return self.tables
+
     def _tiers(self, provider: str) -> Tiers:
-        for table in self.tables:
+        for table in self._usable():
             if provider.lower() in table.tiers:
                 return table.tiers[provider.lower()]
         return Tiers(default="standard")

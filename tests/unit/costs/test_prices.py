@@ -228,18 +228,28 @@ def test_a_plugins_table_goes_first_and_numbers_stay_exact(table):
     ],
 )
 def test_a_broken_table_is_named_with_its_field(table, text, says):
-    with pytest.raises(PluginLoadError, match=says) as caught:
-        PriceBook.load([table(text)])
-    assert "'own'" in str(caught.value)
+    book = PriceBook.load([table(text)])
+    for ask in (
+        lambda: book.training_price("azure", "gpt-4o"),
+        lambda: book.hosting_price("azure", "gpt-4o"),
+        lambda: book.inference_price("openai", "gpt-4o"),
+        lambda: book.inference_cost("openai", "gpt-4o", USAGE, batch=True),
+    ):
+        with pytest.raises(PluginLoadError, match=says) as caught:
+            ask()
+        assert "'own'" in str(caught.value)
 
 
 def test_an_absent_or_binary_table_is_named(tmp_path):
-    with pytest.raises(PluginLoadError, match="cannot be read"):
-        PriceBook.load([PriceTable(name="own", path=str(tmp_path / "absent.toml"))])
-    binary = tmp_path / "binary.toml"
+    absent, binary = tmp_path / "absent.toml", tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(PluginLoadError, match="not UTF-8"):
-        PriceBook.load([PriceTable(name="own", path=str(binary))])
+    book = PriceBook.load([PriceTable(name=path.stem, path=str(path)) for path in (absent, binary)])
+    assert [word in str(book.problems[0]) for word in ("'absent'", "cannot be read")] == [
+        True,
+        True,
+    ]
+    assert [word in str(book.problems[1]) for word in ("'binary'", "not UTF-8")] == [True, True]
+    assert BOOK.problems == ()
 
 
 def test_every_row_of_the_core_is_reachable_and_dated():
