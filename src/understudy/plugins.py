@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from importlib import metadata
 from importlib.metadata import EntryPoint
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import pluggy
 from packaging.requirements import Requirement
@@ -22,7 +22,6 @@ from packaging.version import Version
 
 from understudy import hookspecs
 from understudy.backend import API_VERSION, Backend, BackendSpec, Clock
-from understudy.config import Config, resolve_settings
 from understudy.errors import (
     ConfigError,
     PluginApiError,
@@ -33,6 +32,9 @@ from understudy.errors import (
 from understudy.hookspecs import CommandSpec, PriceTable, ScorerSpec
 from understudy.secrets import redact
 from understudy.validation import nearest
+
+if TYPE_CHECKING:
+    from understudy.config import Config
 
 __all__ = ["GROUP", "PluginHost", "PluginInfo", "import_target"]
 
@@ -49,7 +51,6 @@ _HOOKS: dict[Kind, tuple[str, type[Record]]] = {
     "scorer": ("understudy_scorers", ScorerSpec),
     "price table": ("understudy_price_tables", PriceTable),
 }
-_SHORT = 300
 _CONFLICT_FIX = "uninstall one of them"
 
 R = TypeVar("R")
@@ -134,12 +135,7 @@ class PluginHost:
         return self._select("price table", PriceTable)
 
     def backend_spec(self, name: str) -> BackendSpec:
-        """The spec of the backend plugin ``name``.
-
-        Raises:
-            ConfigError: no plugin has it; names the nearest one.
-            PluginError: its plugin failed, or two plugins claim it.
-        """
+        """The spec of the backend plugin ``name``. Raises as ``backend_class`` does."""
         return self._get("backend", name, self.backends())
 
     def backend_class(self, name: str) -> type[Backend]:
@@ -174,6 +170,8 @@ class PluginHost:
             ConfigError: unknown name, or settings that cannot work.
             PluginError: the plugin cannot be used.
         """
+        from understudy.config import resolve_settings
+
         plugin, table = config.backend_settings(instance)
         if plugin == instance and instance not in self.backends():
             known = {*self.backends(), *config.backends}
@@ -396,4 +394,4 @@ def _check_requirements(spec: BackendSpec) -> None:
 
 def _words(error: BaseException) -> str:
     first = redact(str(error)).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first}"[:_SHORT].rstrip(": ")
+    return f"{type(error).__name__}: {first}"[:300].rstrip(": ")

@@ -17,6 +17,7 @@ def as_command(target: Any, name: str) -> Any:
     if not isinstance(target, typer.Typer):
         app = typer.Typer(add_completion=False)
         app.command(name)(target)
+    app.rich_markup_mode = None
     command = typer.main.get_command(app)
     command.name = name
     return command
@@ -32,7 +33,7 @@ class LazyCommand(TyperCommand):
     """
 
     def __init__(self, name: str, *, help: str, load: Callable[[], Any]) -> None:  # noqa: A002
-        super().__init__(name, help=help, short_help=help)
+        super().__init__(name, help=help, short_help=help, rich_markup_mode=None)
         self.load = load
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
