@@ -13,6 +13,11 @@ from understudy.model import Estimate, Json, Usage
 
 __all__ = ["Asked", "EstimateLine", "RunEstimate", "estimate_run"]
 
+_REPAID = (
+    "after a crash, answers that were under way are asked and paid again: at most as many as run "
+    "at once; the ledger lists them"
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
@@ -108,27 +113,27 @@ def estimate_run(
         at: seconds since the epoch, for prices that changed; now if absent.
 
     Returns:
-        One line for training and one for each subject. ``at_most`` bounds every answer by its
-        ``max_output_tokens``; completions repeated after a crash come on top, which a note says.
+        One line for training and one for each subject; ``at_most`` bounds every answer by its
+        ``max_output_tokens``. Completions repeated after a crash come on top: a note says so.
 
     Raises:
         ConfigError: a price is not known.
         DataError: a count is negative, or ``at_most`` is below the expected count.
     """
-    lines = [_training(book, provider, base_model, training, tier)]
     questions = tuple(asked)
-    lines.extend(_evaluation(book, provider, item, tier, at) for item in questions)
-    notes = [*training.notes, *dict.fromkeys(line.source for line in lines)]
-    if questions:
-        notes.append(
-            "after a crash, answers that were under way are asked and paid again: at most as many "
-            "as run at once; the ledger lists them"
-        )
+    lines = (
+        _training(book, provider, base_model, training, tier),
+        *(_evaluation(book, provider, item, tier, at) for item in questions),
+    )
     return RunEstimate(
-        lines=tuple(lines),
+        lines=lines,
         expected=add(*(line.expected for line in lines)),
         at_most=add(*(line.at_most for line in lines)),
-        notes=tuple(notes),
+        notes=(
+            *training.notes,
+            *dict.fromkeys(line.source for line in lines),
+            *((_REPAID,) if questions else ()),
+        ),
     )
 
 
