@@ -4,7 +4,9 @@ The rows are generated from a seed, about 300 words each. Each measurement runs 
 its own, so that its peak memory is its own. The second line is the floor: the same file read
 and parsed by orjson, nothing else.
 
-    python benchmarks/validation_speed.py [--rows 100000] [--seed 1] [--big-line-gb 0]
+    python benchmarks/validation_speed.py [--rows 100000] [--seed 1] [--made-up] [--big-line-gb 0]
+
+``--made-up`` takes invented words, which cost a tokenizer about twice as much as English ones.
 """
 
 from __future__ import annotations
@@ -26,13 +28,43 @@ from understudy.data import prepare
 from understudy.recipe import Cleaning, Source, Split
 
 _SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "en", "ing", "or")]
+_ENGLISH = """
+a about account after again all also am an and another any are around as ask at available back bag
+be because been before best better bill box bring broken but buy by call can cancel card case
+change charge charged check city clear close code colour come confirm contact could courier
+credit customer damaged date day deliver delivered delivery did different do does done door down
+driver each early email empty error evening every exchange expected find first fix for form found
+friday from full get gift give go good got great had half has have he help her here him his home
+hope hour how i if in inside into invoice is it item just keep know label last late leave left
+less let letter like link little long look lost made make many may me mean message missing monday
+money more morning most much must my name need neighbour never new next nice no not nothing now
+number of off offer office okay old on once one online only open option or order other our out
+over package paid paper parcel part pay payment people phone picture place please point post price
+problem product question quick quite rather read ready really reason receipt receive refund reply
+report request response return right said same saturday say second see seem send sent service she
+shipment shop should show side sign since size small so some somebody something soon sorry status
+still stop store street such support sure take tell than thank that the their them then there
+these they thing think this those though thursday time to today together told tomorrow tonight too
+tracking try tuesday two under until up update us use very voucher wait want warehouse was way we
+wednesday week well went were what when where which while white who why will window with without
+word work would write wrong year yes yesterday yet you your
+""".split()  # noqa: SIM905 - a word list reads best as text
 _WORDS_A_ROW = 300
 
 
-def generate(path: Path, rows: int, seed: int) -> None:
+def vocabulary(dice: random.Random, *, made_up: bool) -> list[str]:
+    """Words to write with: English ones and numbers, or 5,000 that nobody ever used."""
+    if made_up:
+        return ["".join(dice.choices(_SYLLABLES, k=dice.randint(1, 3))) for _ in range(5_000)]
+    numbers = [f"{dice.randint(100, 99_999)}" for _ in range(20)]
+    marked = [f"{word}{mark}" for mark in ",.?" for word in dice.sample(_ENGLISH, 20)]
+    return [*_ENGLISH, *marked, *numbers]
+
+
+def generate(path: Path, rows: int, seed: int, *, made_up: bool = False) -> None:
     """Write ``rows`` logged calls; a few in a hundred are cut off, flagged, repeated or broken."""
     dice = random.Random(seed)
-    words = ["".join(dice.choices(_SYLLABLES, k=dice.randint(1, 3))) for _ in range(5_000)]
+    words = vocabulary(dice, made_up=made_up)
 
     def text(count: int) -> str:
         return " ".join(dice.choices(words, k=count)).capitalize() + "."
@@ -132,14 +164,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--made-up", action="store_true", help="invented words")
     parser.add_argument("--big-line-gb", type=float, default=0, help="also with a line that long")
     options = parser.parse_args()
-    table = Table(title=f"{options.rows:,} rows of about {_WORDS_A_ROW} words, seed {options.seed}")
+    kind = "made-up" if options.made_up else "English"
+    title = f"{options.rows:,} rows of about {_WORDS_A_ROW} {kind} words, seed {options.seed}"
+    table = Table(title=title)
     for name in ("what", "lines", "kept", "rows/s", "CPU s", "peak MB", "x parse"):
         table.add_column(name, justify="left" if name == "what" else "right")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calls.jsonl"
-        generate(path, options.rows, options.seed)
+        generate(path, options.rows, options.seed, made_up=options.made_up)
         floor = measure(parse_only, path)
         runs = [("orjson parse only", floor), ("prepare", measure(full, path))]
         if options.big_line_gb:

@@ -76,7 +76,7 @@ def _lines(file: IO[bytes], max_line: int) -> Iterator[Line]:
         text = data.removesuffix(b"\n").removesuffix(b"\r") if whole else data
         if len(text) > max_line:
             rest = 0 if whole else _skip(file, data[-1:])
-            yield Line(number, text[:_HEAD], len(text) + rest)
+            yield Line(number, text[: min(_HEAD, max_line)], len(text) + rest)
         elif text.isspace():
             yield Line(number, b"", 0)
         else:
