@@ -85,6 +85,7 @@ _REMOTE = (
     State.PAUSED,
     State.RESUMING,
 )
+_PAID = (State.REGISTERING, State.EVALUATING)
 _TO_STAGE = "<the stage it came from>"
 
 
@@ -165,9 +166,12 @@ def next_state(state: State, event: Event, *, stage: State | None = None) -> Sta
     Raises:
         IllegalTransition: there is no such arrow; the message lists the legal events.
     """
+    legal = sorted(e.value for (s, e) in TRANSITIONS if s is state)
+    if state is State.NEEDS_ATTENTION and stage in _PAID:
+        # The training is paid for: nothing but going on leads out of here.
+        legal = [Event.RETRY.value]
     target = TRANSITIONS.get((state, event))
-    if target is None:
-        legal = sorted(e.value for (s, e) in TRANSITIONS if s is state)
+    if target is None or event not in legal:
         raise IllegalTransition(
             f"a job that is {state.value!r} cannot take {event.value!r}; "
             + (f"it can take: {', '.join(legal)}" if legal else "it has ended")
