@@ -60,7 +60,7 @@ def test_a_paid_job_in_need_of_attention_can_only_go_on(event, stage):
     if event is Event.RETRY:
         assert next_state(State.NEEDS_ATTENTION, event, stage=stage) is stage
         return
-    with pytest.raises(IllegalTransition, match="it can take: retry$"):
+    with pytest.raises(IllegalTransition, match=r"it can take: retry$"):
         next_state(State.NEEDS_ATTENTION, event, stage=stage)
 
 
@@ -94,6 +94,7 @@ def test_a_wished_cancel_stands_until_the_provider_has_spoken(path):
                 Event.REMOTE_SUCCEEDED,
                 Event.REMOTE_FAILED,
                 Event.NEVER_STARTED,
+                Event.WISH_REFUSED,
                 Event.STUCK,
             }
 
