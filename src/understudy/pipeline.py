@@ -17,7 +17,7 @@ from understudy.costs.estimate import Asked, RunEstimate, estimate_run
 from understudy.costs.ledger import BudgetState, budget_state, open_budget
 from understudy.costs.money import to_nanos
 from understudy.data import Dataset, count, prepare, request_tokens
-from understudy.engine import Engine, commands, jobs
+from understudy.engine import Engine, adopting, commands, jobs
 from understudy.engine.jobs import JobRecord, Plan
 from understudy.errors import ConfigError, Retired
 from understudy.model import Estimate, JobSpec, Json, Lifecycle
@@ -30,7 +30,7 @@ from understudy.validation import parse
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-__all__ = ["Prepared", "prepare_run", "start_run"]
+__all__ = ["Prepared", "adopt_run", "prepare_run", "start_run"]
 
 _WARN_DAYS = 90
 
@@ -234,9 +234,48 @@ def start_run(
         number = int(present.run_key.partition("#")[2] or "1")
         key = f"{key}#{number + 1}"
     budget.require(prepared.estimate.at_most)
+    job = commands.submit(
+        engine,
+        plan=_plan(prepared),
+        backend=prepared.recipe.train.backend,
+        dataset_id=prepared.dataset.id,
+        run_key=key,
+        train_key=prepared.train_key if not again else key,
+    )
+    return job, True
+
+
+def adopt_run(project: Project, engine: Engine, prepared: Prepared, remote_id: str) -> JobRecord:
+    """Take a job in that was started at the provider without Understudy.
+
+    Args:
+        project: the project.
+        engine: the engine.
+        prepared: what the recipe says of it: dataset to judge on, bar, alias, budget.
+        remote_id: the provider's id of the job.
+
+    Raises:
+        BudgetExceeded: the most that it may cost is more than is left.
+        ConfigError: it belongs to a job already, or trains another base model.
+        NotFound: the provider has no such job.
+    """
+    with project.store.write() as tx:
+        budget = _open_budget(tx, prepared)
+    budget.require(prepared.estimate.at_most)
+    return adopting.adopt(
+        engine,
+        plan=_plan(prepared),
+        backend=prepared.recipe.train.backend,
+        dataset_id=prepared.dataset.id,
+        run_key=prepared.run_key,
+        remote_id=remote_id,
+    )
+
+
+def _plan(prepared: Prepared) -> Plan:
     train_nanos, evaluate_nanos = _reservations(prepared)
     recipe = prepared.recipe
-    plan = Plan(
+    return Plan(
         name=recipe.name,
         spec=prepared.spec,
         dataset=str(prepared.dataset.path),
@@ -248,16 +287,8 @@ def start_run(
         evaluate_at_most=evaluate_nanos,
         expected_tokens=prepared.training.tokens,
         recipe=recipe.model_dump(mode="json"),
+        estimate=prepared.estimate.to_json(),
     )
-    job = commands.submit(
-        engine,
-        plan=plan,
-        backend=recipe.train.backend,
-        dataset_id=prepared.dataset.id,
-        run_key=key,
-        train_key=prepared.train_key if not again else key,
-    )
-    return job, True
 
 
 def _open_budget(tx: sa.Connection, prepared: Prepared) -> BudgetState:

@@ -53,6 +53,8 @@ class Plan(BaseModel):
     evaluate_at_most: int
     expected_tokens: int
     recipe: dict[str, Any]
+    estimate: dict[str, Any] = {}
+    """What the run was expected to cost, as ``RunEstimate.to_json`` wrote it."""
 
 
 _PLAN = TypeAdapter(Plan)

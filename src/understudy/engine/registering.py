@@ -8,11 +8,11 @@ from understudy.engine.context import Engine
 from understudy.engine.evaluating import Subject, answers_of, test_rows
 from understudy.engine.operations import Operation
 from understudy.errors import BackendError, PluginError
-from understudy.model import Handle, ModelRef
+from understudy.model import Handle, Json, ModelRef
 from understudy.states import Event
 from understudy.store import registry
 
-__all__ = ["step"]
+__all__ = ["lineage", "step"]
 
 
 def step(engine: Engine, op: Operation) -> None:
@@ -38,7 +38,7 @@ def step(engine: Engine, op: Operation) -> None:
             name=job.name,
             ref=ref,
             source=op.payload.get("source", op.key),
-            lineage=lineage(job, op),
+            lineage=lineage(job, op.payload["handle"]),
             at=now,
         )
         operations.insert(
@@ -72,7 +72,7 @@ def _probe(engine: Engine, op: Operation, job: jobs.JobRecord, ref: ModelRef) ->
             raise BackendError(f"{ref.id} does not answer: {answer.problem}")
 
 
-def lineage(job: jobs.JobRecord, op: Operation) -> dict[str, object]:
+def lineage(job: jobs.JobRecord, handle: Json) -> dict[str, object]:
     """Where a model version comes from: enough to train it again somewhere else."""
     spec = job.plan.spec
     return {
@@ -83,6 +83,6 @@ def lineage(job: jobs.JobRecord, op: Operation) -> dict[str, object]:
         "base_model": spec.base_model,
         "method": spec.method,
         "hyperparameters": dict(spec.hyperparameters),
-        "handle": op.payload["handle"],
+        "handle": handle,
         "recipe": job.plan.recipe,
     }

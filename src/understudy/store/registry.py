@@ -160,7 +160,7 @@ def history(tx: sa.Connection, model_id: str) -> list[dict[str, Json]]:
     """Evaluations with their verdicts, newest first."""
     e, v = schema.evaluations, schema.verdicts
     query = (
-        sa.select(e.c.at, e.c.dataset_id, e.c.report, v.c.passed, v.c.reasons)
+        sa.select(e.c.at, e.c.operation, e.c.dataset_id, e.c.report, v.c.passed, v.c.reasons)
         .join(v, v.c.evaluation_id == e.c.id)
         .where(e.c.model_id == model_id)
         .order_by(e.c.id.desc())
