@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -419,6 +420,13 @@ def test_doctor_says_which_step_fails(backend: Any, wire: Wire) -> None:
 # -- files -------------------------------------------------------------------------------------
 
 
+def test_two_keys_never_share_a_file_name() -> None:
+    keys = ["a-b", "a/b", "a b", "x" * 130, "x" * 131]
+    names = {uploads.file_name(key, "train") for key in keys}
+    assert len(names) == len(keys)
+    assert all(re.fullmatch(r"understudy-[\w.-]{1,150}-train\.jsonl", name) for name in names)
+
+
 def upload_of(name: str, size: int, **fields: Any) -> dict[str, Any]:
     base = {
         "object": "file",
@@ -437,11 +445,11 @@ def test_upload_names_files_by_the_key(
     wire.on("GET", "/files", page())
     first = upload_of("a", 1, id="file-1")
     wire.on("POST", "/files", first, upload_of("b", 1, id="file-2"))
-    handle = backend.upload(both, key="k/1")
-    assert handle.data == {"key": "k/1", "training_file": "file-1", "validation_file": "file-2"}
+    handle = backend.upload(both, key="k1")
+    assert handle.data == {"key": "k1", "training_file": "file-1", "validation_file": "file-2"}
     sent = [r.content for r in wire.requests if r.method == "POST"]
-    assert b'filename="understudy-k-1-train.jsonl"' in sent[0]
-    assert b'filename="understudy-k-1-validation.jsonl"' in sent[1]
+    assert b'filename="understudy-k1-train.jsonl"' in sent[0]
+    assert b'filename="understudy-k1-validation.jsonl"' in sent[1]
     assert b"order 11" in sent[0]
 
 

@@ -19,6 +19,7 @@ PART_BYTES = 64 * 1024**2
 SINGLE_BYTES = 500 * 1000**2
 """Above this a file goes in parts; the provider's own limit for one request is 512 MB."""
 _PAGES = 3
+_LONGEST_KEY = 120
 
 
 class Caller(Protocol):
@@ -31,7 +32,11 @@ class Caller(Protocol):
 
 def file_name(key: str, split: str) -> str:
     """The name that a file of this intent carries, by which it is found again."""
-    return f"understudy-{re.sub(r'[^A-Za-z0-9._-]', '-', key)}-{split}.jsonl"
+    safe = re.sub(r"[^A-Za-z0-9._-]", "-", key)
+    if safe != key or len(safe) > _LONGEST_KEY:
+        # Two keys must never come to share a name, and so a file.
+        safe = f"{safe[:_LONGEST_KEY]}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    return f"understudy-{safe}-{split}.jsonl"
 
 
 class Uploader:

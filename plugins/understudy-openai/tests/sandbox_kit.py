@@ -1,0 +1,84 @@
+"""Sandboxes for tests: one in a process of its own, one on a thread that costs milliseconds."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import Any, Self
+
+import uvicorn
+
+from understudy_sandbox.config import Config
+from understudy_sandbox.launch import Sandbox
+from understudy_sandbox.server import build_app
+from understudy_sandbox.wire import Protocol
+
+SECRET = "sk-planted-73c1f0a5e9"
+QUICK = {"validate_seconds": 1, "queue_seconds": 1, "train_seconds": 5}
+_ENDED = {"succeeded", "failed", "cancelled"}
+
+
+class SteppedSandbox(Sandbox):
+    """A sandbox in a process of its own, whose clock tests push on."""
+
+    def status(self, job: str) -> str:
+        """What the job really is, whatever a fault makes it say."""
+        (shown,) = [one["status"] for one in self.state()["jobs"] if one["id"] == job]
+        return str(shown)
+
+    def until(self, job: str, *wanted: str, step: float = 1.0) -> None:
+        """Push the clock on until the job is in one of ``wanted``."""
+        deadline = time.monotonic() + 30
+        while self.status(job) not in wanted:
+            message = f"{job} is {self.status(job)}, and never came to be {' or '.join(wanted)}"
+            assert time.monotonic() < deadline, message
+            self.advance(step)
+
+    def finish(self) -> None:
+        """Let every job end that is not paused."""
+        for one in self.state()["jobs"]:
+            self.until(one["id"], *_ENDED, "paused", "pausing")
+
+
+class ThreadSandbox(SteppedSandbox):
+    """The same on a thread of this process; ``options`` are those of ``Config``."""
+
+    def __init__(self, *, api_key: str = SECRET, port: int = 0, **options: Any) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="understudy-openai-")
+        super().__init__(Path(self._folder.name), api_key=api_key, port=port)
+        self.config = Config(data=self.data, api_key=api_key, **options)
+
+    def start(self) -> Self:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self._port))
+        listener.listen(64)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        settings = uvicorn.Config(
+            build_app(self.config), http=Protocol, log_level="warning", access_log=False, ws="none"
+        )
+        self._server = uvicorn.Server(settings)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        # Keep-alive connections of a backend would hold an orderly end up.
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        with warnings.catch_warnings():
+            # What the server left for the collector is not this plugin's to answer for.
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        self._folder.cleanup()
