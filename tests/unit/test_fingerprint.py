@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.errors import DataError
@@ -106,18 +106,21 @@ def as_dict(request: ChatRequest) -> dict[str, Any]:
     }
 
 
+@settings(deadline=None)
 @given(requests)
 def test_field_order_never_matters(request: ChatRequest) -> None:
     turned = request_of(reversed_keys(as_dict(request)))
     assert fingerprint(turned) == fingerprint(request)
 
 
+@settings(deadline=None)
 @given(requests)
 def test_fast_and_slow_encoders_agree(request: ChatRequest) -> None:
     form = canonical(request)
     assert rfc8785.dumps(json.loads(form)) == form
 
 
+@settings(deadline=None)
 @given(requests, st.data())
 def test_any_change_of_meaning_matters(request: ChatRequest, data: st.DataObject) -> None:
     other = copy.deepcopy(as_dict(request))
@@ -138,6 +141,7 @@ def test_any_change_of_meaning_matters(request: ChatRequest, data: st.DataObject
     assert fingerprint(request_of(other)) != fingerprint(request)
 
 
+@settings(deadline=None)
 @given(requests, st.sampled_from(sorted(LEFT_OUT)), values)
 def test_left_out_parameters_never_matter(request: ChatRequest, name: str, value: Any) -> None:
     other = as_dict(request)

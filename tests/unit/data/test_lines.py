@@ -85,7 +85,7 @@ def test_an_absent_file_is_a_clear_error(source: Path) -> None:
         list(read_lines(source))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200), limit=st.integers(1, 50))
 def test_every_line_is_there_once(source: Path, content: bytes, limit: int) -> None:
     if content.startswith((b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")):

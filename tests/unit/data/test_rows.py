@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.data import Reason, answer_text
@@ -405,6 +405,7 @@ junk = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(row=st.dictionaries(keys, junk), kind=st.sampled_from(["chat", "calls", "preference"]))
 def test_any_object_is_a_row_or_refused(row: dict[str, Any], kind: Any) -> None:
     try:
@@ -414,6 +415,7 @@ def test_any_object_is_a_row_or_refused(row: dict[str, Any], kind: Any) -> None:
     assert made == "assistant" or made in Reason
 
 
+@settings(deadline=None)
 @given(raw=st.binary(max_size=60))
 def test_any_bytes_are_an_object_or_refused(raw: bytes) -> None:
     try:
@@ -440,6 +442,7 @@ messages = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(messages)
 def test_the_one_form_is_a_fixed_point(given_messages: list[dict[str, Any]]) -> None:
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.data import splitter
@@ -22,11 +22,13 @@ def shares(draw: st.DrawFn) -> Split:
     return Split(train=rest / 100, validation=validation / 100, test=test / 100, seed=seed)
 
 
+@settings(deadline=None)
 @given(shares(), names)
 def test_a_conversation_is_always_on_the_same_side(split: Split, name: str) -> None:
     assert splitter(split)(name) == splitter(split.model_copy())(name)
 
 
+@settings(deadline=None)
 @given(shares(), names)
 def test_a_larger_test_share_keeps_the_test_rows(split: Split, name: str) -> None:
     larger = Split(
@@ -39,6 +41,7 @@ def test_a_larger_test_share_keeps_the_test_rows(split: Split, name: str) -> Non
         assert splitter(larger)(name) == "test"
 
 
+@settings(deadline=None)
 @given(shares(), names)
 def test_a_share_of_nothing_gets_nothing(split: Split, name: str) -> None:
     assert getattr(split, splitter(split)(name)) > 0
