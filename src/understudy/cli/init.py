@@ -62,15 +62,15 @@ def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("recipe.toml"),
 ) -> None:
     """Write a commented recipe. A file that is there already is left alone."""
+    if path.exists():
+        raise ConfigError(
+            f"{path} is there already and was left as it is; choose another name, or remove it"
+        )
     text = RECIPE.format(name=_name(path), file=path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
-        raise ConfigError(
-            f"{path} is there already and was left as it is; choose another name, or remove it"
-        ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
     say(f"Wrote {path}.")
