@@ -7,19 +7,20 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import orjson
 
+from understudy.errors import DataError
 from understudy.model import Json
 
 __all__ = ["Draft", "forget_dead_drafts", "recall", "remember"]
 
 _PREFIX = ".draft-"
 _LOCK = "lock"
+_MANIFEST = "manifest.json"
 _MEMORY = ".prepared"
 
 
@@ -54,13 +55,19 @@ class Draft:
 
     def publish(self, name: str, manifest: Mapping[str, Json]) -> Path:
         """Write the manifest and give the folder its name; where there is one, it stays."""
-        _write_synced(self.path / "manifest.json", manifest)
+        _write_synced(self.path / _MANIFEST, manifest)
         (self.path / _LOCK).unlink(missing_ok=True)
         _sync_folder(self.path)
         place = self.root / name
-        # Renaming onto a folder with files in it fails: somebody made the same dataset first.
-        with suppress(OSError):
+        try:
             self.path.rename(place)
+        except OSError as error:
+            # A folder with files in it cannot be renamed onto: somebody was first.
+            if not (place / _MANIFEST).is_file():
+                raise DataError(
+                    f"cannot be given to the dataset ({error.strerror}); remove it and run again",
+                    file=place,
+                ) from None
         _sync_folder(self.root)
         return place
 
@@ -81,7 +88,7 @@ def recall(root: Path, key: str) -> Path | None:
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         return None
     folder = root / str(name)
-    return folder if (folder / "manifest.json").is_file() else None
+    return folder if (folder / _MANIFEST).is_file() else None
 
 
 def remember(root: Path, key: str, folder: Path) -> None:

@@ -247,9 +247,10 @@ def answer_text(message: Message) -> str:
     """
     calls = message.get("tool_calls")
     if calls:
+        functions = [call.get("function") or {} for call in calls]
         plain = [
-            {"name": call["function"]["name"], "arguments": _loads(call["function"]["arguments"])}
-            for call in calls
+            {"name": function.get("name"), "arguments": _loads(function.get("arguments") or "{}")}
+            for function in functions
         ]
         return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS).decode()
     content = message.get("content")

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from understudy.data import Dataset, build, clean, example_tokens, prepare
-from understudy.data import lines as lines_module
+from understudy.data import Dataset, example_tokens, prepare
 from understudy.data.build import Build
-from understudy.data.folder import Draft
 from understudy.errors import ConfigError, DataError
 from understudy.recipe import Cleaning, Source, Split
 
@@ -229,160 +222,6 @@ def test_the_id_is_of_the_content_not_of_the_file(run: Any, tmp_path: Path) -> N
     assert run([rows.rstrip(b"\n")]).id == plain.id
     assert run([gzip.compress(rows)], root=tmp_path / "other").id == plain.id
     assert run([rows + json.dumps(chat(99)).encode()]).id != plain.id
-
-
-def test_too_few_rows_says_how_many_and_why(run: Any, root: Path) -> None:
-    rows = [chat(n) for n in range(7)] + [{"messages": []}, b"{\n", b"{\n", {"my-secret": 1}]
-    with pytest.raises(DataError) as caught:
-        run(rows)
-    told = str(caught.value)
-    assert "7 usable training rows, 10 are needed" in told
-    assert "Of 11 lines, 0 blank" in told
-    assert "broken_json 2 (first: line 9)" in told
-    assert "no_messages 1 (first: line 8 [messages])" in told
-    assert "my-secret" not in told
-    (kept,) = (root / "failed").iterdir()
-    assert str(kept) in told
-    assert len(read(kept)) == 4
-    assert not list(root.glob("ds-*"))
-    assert not list(root.glob(".draft-*"))
-
-
-@pytest.mark.parametrize("name", ["validation", "test"])
-def test_a_share_that_got_no_row_is_told(run: Any, name: str) -> None:
-    split = Split(**({"train": 0.9999, "validation": 0, "test": 0} | {name: 0.0001}))
-    with pytest.raises(DataError, match=rf"no row fell to {name}.*split\.seed"):
-        run([chat(n) for n in range(15)], split=split)
-
-
-def test_an_absent_source_is_a_clear_error(run: Any, source: Path) -> None:
-    with pytest.raises(DataError, match="check the path") as caught:
-        run()
-    assert caught.value.file == str(source)
-
-
-def test_a_source_that_grows_meanwhile_is_refused(run: Any, source: Path, root: Path) -> None:
-    def grow(_: int) -> None:
-        with source.open("ab") as file:
-            file.write(b"\n")
-
-    with pytest.raises(DataError, match="changed while it was read"):
-        run([chat(n) for n in range(20)], progress=grow)
-    assert not list(root.glob("*ds-*"))
-
-
-def test_a_huge_line_is_rejected_and_the_rest_goes_on(
-    run: Any, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    good = b"".join(json.dumps(chat(n)).encode() + b"\n" for n in range(10))
-    with source.open("wb") as file:
-        file.seek(40 << 20)
-        file.write(b"\n" + good)
-    made = run()
-    assert rejected(made) == [(1, "line_too_big", "")]
-    (row,) = read(made.path / "rejected.jsonl")
-    assert str(40 << 20) in row["message"]
-    assert row["bytes"] == 40 << 20
-    assert made.kept == 10
-
-
-def test_progress_tells_the_lines_read(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_PROGRESS_EVERY", 5)
-    told: list[int] = []
-    run([chat(n) for n in range(12)], progress=told.append)
-    assert told == [5, 10, 12]
-
-
-def test_an_interrupted_run_leaves_nothing(run: Any, root: Path) -> None:
-    def stop(_: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run([chat(n) for n in range(20)], progress=stop)
-    assert list(root.iterdir()) == []
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from understudy.data import prepare
-from understudy.recipe import Cleaning, Source, Split
-prepare(source=Source(kind="chat", path=Path(sys.argv[1])), cleaning=Cleaning(), split=Split(),
-        method="supervised", root=Path(sys.argv[2]),
-        progress=lambda _: os.kill(os.getpid(), signal.SIGKILL))
-"""
-
-
-def test_what_a_killed_run_left_is_removed_by_the_next(run: Any, source: Path, root: Path) -> None:
-    source.write_text("".join(json.dumps(chat(n)) + "\n" for n in range(20)), "utf-8")
-    done = subprocess.run([sys.executable, "-c", KILLED, source, root], check=False)
-    assert done.returncode < 0
-    assert [path.name[:7] for path in root.iterdir()] == [".draft-"]
-    made = run()
-    assert sorted(path.name for path in root.iterdir()) == [".prepared", made.id]
-
-
-def test_a_living_draft_is_left_alone(run: Any, root: Path) -> None:
-    root.mkdir()
-    with Draft(root) as other:
-        run([chat(n) for n in range(20)])
-        assert other.path.is_dir()
-    assert not other.path.exists()
-
-
-def test_two_runs_at_once_make_one_dataset(run: Any, root: Path) -> None:
-    made: list[Dataset] = []
-
-    def meanwhile(_: int) -> None:
-        if not made:
-            made.append(Dataset)  # type: ignore[arg-type]
-            made[0] = run()
-
-    outer = run([chat(n) for n in range(20)], progress=meanwhile)
-    assert outer == made[0]
-    assert sorted(path.name for path in root.iterdir()) == [".prepared", outer.id]
-
-
-def test_seen_digests_move_to_a_file_and_are_still_known(tmp_path: Path) -> None:
-    path = tmp_path / "seen.sqlite"
-    seen = clean.Seen(path, limit=10)
-    digests = [os.urandom(16) for _ in range(50)]
-    assert all(seen.add(digest) for digest in digests)
-    assert path.exists()
-    assert not any(seen.add(digest) for digest in digests)
-    assert seen.add(b"x" * 16)
-    seen.close()
-
-
-pieces = st.one_of(
-    st.integers(0, 30).map(lambda n: json.dumps(chat(n)).encode()),
-    st.sampled_from([b"", b" ", b"{", b"[]", b"{}", b"\xff", b'{"messages": []}', b"x" * 300]),
-    st.binary(max_size=20).filter(lambda raw: b"\n" not in raw),
-)
-
-
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None
-)
-@given(
-    body=st.lists(pieces, max_size=25), end=st.sampled_from([b"\n", b"\r\n"]), last=st.booleans()
-)
-def test_no_line_is_lost(
-    run: Any,
-    source: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    body: list[bytes],
-    end: bytes,
-    *,
-    last: bool,
-) -> None:
-    good = [json.dumps(chat(n)).encode() for n in range(100, 110)]
-    content = end.join([*good, *body]) + (end if last else b"")
-    made = run([content], root=tmp_path_factory.mktemp("lost"))
-    assert made.kept + made.dropped + made.blank == made.lines
-    assert made.lines == len(list(lines_module.read_lines(source)))
-    assert made.dropped == len(read(made.path / "rejected.jsonl"))
-    assert made.kept == len(read(made.path / "train.jsonl"))
 
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "datasets" / "fine-tuning-jsonl"
