@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import sqlalchemy as sa
-from understudy.costs.money import from_nanos
 
+from understudy.costs.money import from_nanos
 from understudy.errors import BudgetExceeded
 from understudy.model import Json
+from understudy.store.dialect import insert
 from understudy.store.schema import budgets, ledger, repaid
 
 __all__ = [
@@ -57,9 +58,11 @@ class BudgetState:
 
 def open_budget(tx: sa.Connection, *, name: str, limit_nanos: int) -> None:
     """Make the budget, or give it a new limit; what was spent and reserved stays."""
-    same = budgets.c.name == name
-    if tx.execute(sa.update(budgets).where(same).values(limit_nanos=limit_nanos)).rowcount == 0:
-        tx.execute(sa.insert(budgets).values(name=name, limit_nanos=limit_nanos))
+    tx.execute(
+        insert(tx, budgets)
+        .values(name=name, limit_nanos=limit_nanos)
+        .on_conflict_do_update(index_elements=["name"], set_={"limit_nanos": limit_nanos})
+    )
 
 
 def budget_state(tx: sa.Connection, name: str) -> BudgetState | None:

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from understudy.costs import ledger
 from understudy.costs.money import to_nanos
@@ -17,6 +16,7 @@ from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
 from understudy.fingerprint import fingerprint, reusable
 from understudy.model import ChatReply, ChatRequest, Usage
+from understudy.store.dialect import insert
 from understudy.store.schema import answers, asked, repaid
 
 __all__ = ["Book"]
@@ -83,7 +83,7 @@ class Book:
         ]
         with self._engine.store.write() as tx:
             operations.guard(tx, self._op)
-            tx.execute(_ignore(tx, asked), rows)
+            tx.execute(insert(tx, asked).on_conflict_do_nothing(), rows)
         self._engine.reach("evaluate.asked")
 
     def answered(self, replies: Mapping[str, ChatReply], refused: Sequence[str]) -> None:
@@ -97,7 +97,7 @@ class Book:
                 cost = self._cost(self._model_of[key], reply.usage)
                 total += cost
                 tx.execute(
-                    _ignore(tx, answers),
+                    insert(tx, answers).on_conflict_do_nothing(),
                     [
                         {
                             "fingerprint": key,
@@ -128,9 +128,3 @@ class Book:
 
 def _reply(data: Any) -> ChatReply:
     return ChatReply(**{**data, "usage": Usage(**data["usage"])})
-
-
-def _ignore(tx: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT that leaves a row that is there already as it is."""
-    module = postgresql if tx.dialect.name == "postgresql" else sqlite
-    return module.insert(table).on_conflict_do_nothing()

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from understudy.errors import ConfigError, StaleRecord
 from understudy.model import Json, ModelRef
 from understudy.store import schema
+from understudy.store.dialect import insert
 from understudy.validation import nearest
 
 __all__ = [
@@ -228,15 +229,17 @@ def _swap(
     table = schema.aliases
     row = tx.execute(sa.select(table).where(table.c.name == alias)).mappings().first()
     if row is None:
-        tx.execute(sa.insert(table).values(name=alias, model_id=model_id, moves=1, updated_at=at))
+        values = {"name": alias, "model_id": model_id, "moves": 1, "updated_at": at}
+        change = insert(tx, table).values(**values).on_conflict_do_nothing()
     else:
-        changed = tx.execute(
+        change = (
             sa.update(table)
             .where(table.c.name == alias, table.c.moves == row["moves"])
             .values(model_id=model_id, moves=row["moves"] + 1, updated_at=at)
-        ).rowcount
-        if changed != 1:
-            raise StaleRecord(f"alias {alias!r} was moved by somebody else; look and try again")
+        )
+    change = change.execution_options(preserve_rowcount=True)
+    if tx.execute(change).rowcount != 1:
+        raise StaleRecord(f"alias {alias!r} was moved by somebody else; look and try again")
     return AliasMove(
         alias=alias,
         from_model=None if row is None else row["model_id"],
@@ -264,7 +267,7 @@ def rollback_alias(tx: sa.Connection, *, alias: str, at: float) -> AliasMove:
     for move in reversed(moves):
         if move.cause == "rollback" and trail:
             trail.pop()
-        else:
+        elif trail[-1:] != [move.to_model]:
             trail.append(move.to_model)
     if len(trail) < 2:
         raise ConfigError(f"alias {alias!r} has no earlier version to go back to")
