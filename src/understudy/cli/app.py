@@ -22,6 +22,12 @@ __all__ = ["COMMANDS", "build", "run"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("understudy.cli.init:init", "Write a commented recipe to start from."),
+    "estimate": ("understudy.cli.estimate:estimate", "What a run would train on and cost."),
+    "run": ("understudy.cli.run:run", "Run a recipe to its verdict."),
+    "worker": ("understudy.cli.worker:worker", "Drive everything in the store."),
+    "jobs": ("understudy.cli.jobs:app", "List, follow and steer jobs."),
+    "models": ("understudy.cli.models:app", "Model versions and the aliases that name them."),
+    "datasets": ("understudy.cli.datasets:app", "Datasets and the rows that they left out."),
     "backends": ("understudy.cli.backends:backends", "What each backend can do, and why not."),
     "plugins": ("understudy.cli.plugins:plugins", "Plugins found, and what is wrong with any."),
     "doctor": ("understudy.cli.doctor:doctor", "Check settings, plugins and backends."),

@@ -1,0 +1,102 @@
+"""``understudy run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from understudy.cli.exit_codes import code_for_state
+from understudy.cli.following import ENDED, Sights, drive
+from understudy.cli.opened import open_project, warn_on_stderr
+from understudy.cli.output import note, print_json, progress
+from understudy.cli.report import prepared_json, show_prepared, show_report
+from understudy.states import State
+
+if TYPE_CHECKING:
+    from understudy.engine.jobs import JobRecord
+    from understudy.pipeline import Prepared
+    from understudy.project import Project
+
+__all__ = ["finish", "prepare", "run"]
+
+
+def run(
+    ctx: typer.Context,
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.")],
+    *,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Submit, and leave the rest to `understudy worker`.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Train anew although this run exists already.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> int:
+    """Run a recipe to its verdict. Killed or stopped, running it again goes on where it was."""
+    from understudy.pipeline import start_run
+
+    warn_on_stderr()
+    sights = Sights()
+    with open_project(ctx) as project:
+        prepared = prepare(project, recipe, quiet=as_json)
+        if not as_json:
+            show_prepared(prepared)
+        engine = project.engine(notify=sights.notify)
+        job, new = start_run(project, engine, prepared, again=again)
+        _tell(job, recipe, new=new)
+        if detach:
+            return _detached(job, prepared, new=new, as_json=as_json)
+        state = job.state
+        if state not in ENDED:
+            state = drive(project, engine, job.id, sights, quiet=as_json)
+        finish(project, job.id, as_json=as_json)
+        return code_for_state(state)
+
+
+def prepare(project: Project, recipe: Path, *, quiet: bool, online: bool = True) -> Prepared:
+    """Load the recipe and prepare its run, with a count of the rows read so far."""
+    from understudy.pipeline import prepare_run
+    from understudy.recipe import load_recipe
+
+    loaded = load_recipe(recipe)
+    with progress("rows read", quiet=quiet) as bar:
+        return prepare_run(project, loaded, online=online, progress=bar.update)
+
+
+def _tell(job: JobRecord, recipe: Path, *, new: bool) -> None:
+    if new:
+        note(f"Job {job.id} is submitted.")
+    elif job.state in ENDED:
+        note(
+            f"This run is {job.id} already, and it is {job.state.value}; nothing was sent. "
+            f"`understudy run {recipe} --again` trains anew."
+        )
+    else:
+        note(f"This run is {job.id} already, and it is {job.state.value}; it goes on there.")
+
+
+def _detached(job: JobRecord, prepared: Prepared, *, new: bool, as_json: bool) -> int:
+    if as_json:
+        told = {"id": job.id, "state": job.state, "new": new}
+        print_json({**prepared_json(prepared), "job": told})
+    if job.state not in ENDED:
+        note(f"`understudy worker` drives it; `understudy jobs watch {job.id}` follows it.")
+    return code_for_state(job.state)
+
+
+def finish(project: Project, job_id: str, *, as_json: bool) -> None:
+    """Print the report of a job, and what to do where it needs attention."""
+    from understudy.reports import job_report, training_curve
+
+    report = job_report(project, job_id)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        show_report(report, training_curve(project, job_id))
+    if report.job.state is State.NEEDS_ATTENTION:
+        note(
+            f"{job_id} needs attention. Mend what the problem says, then "
+            f"`understudy jobs retry {job_id}`, and run the recipe again."
+        )
