@@ -58,7 +58,6 @@ def prepare(
     config = _config(source, cleaning, split, method, max_row_tokens)
     before = _stamp(source.path)
     sha256 = _file_sha256(source.path)
-    facts = {"name": source.path.name, "kind": source.kind, "sha256": sha256, "bytes": before[0]}
     key = _hash({"source": sha256, "config": config, "format": FORMAT, "ranks": RANKS_SHA256})
     root.mkdir(parents=True, exist_ok=True)
     known = recall(root, key)
@@ -79,7 +78,7 @@ def prepare(
             if _stamp(source.path) != before:
                 raise DataError("changed while it was read; copy it first", file=source.path)
             _check(build, draft, key)
-            manifest = _manifest(build, config, facts)
+            manifest = _manifest(build, config, source, sha256)
         folder = draft.publish(manifest["id"], manifest)
     remember(root, key, folder)
     return load_dataset(folder)
@@ -115,7 +114,7 @@ def _config(
 
 
 def _manifest(
-    build: Build, config: Mapping[str, Json], source: Mapping[str, Json]
+    build: Build, config: Mapping[str, Json], source: Source, sha256: str
 ) -> dict[str, Json]:
     splits = {name: asdict(info) for name, info in build.settle().items()}
     rejected = {reason.value: count for reason, count in sorted(build.rejected.items())}
@@ -129,7 +128,13 @@ def _manifest(
         "rejected": rejected,
     }
     made = {"id": f"ds-{_hash(content)[:24]}", "created_by": understudy.__version__}
-    return made | content | {"source": source}
+    origin = {
+        "name": source.path.name,
+        "kind": source.kind,
+        "sha256": sha256,
+        "bytes": source.path.stat().st_size,
+    }
+    return made | content | {"source": origin}
 
 
 def _stamp(path: Path) -> tuple[int, int]:
