@@ -42,7 +42,7 @@ def prepare(
 
     Args:
         source: the file and its kind; plain or gzip.
-        cleaning: filters; all but duplicates, scores and length apply to call logs only.
+        cleaning: filters; all but duplicates and length apply to call logs only.
         split: shares of conversations and the seed.
         method: decides the format of the rows; dpo goes with the kind "preference", and only it.
         root: folder of all datasets.
