@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import tempfile
 import threading
 import time
-import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -60,7 +58,12 @@ class ThreadSandbox(SteppedSandbox):
         listener.listen(64)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         settings = uvicorn.Config(
-            build_app(self.config), http=Protocol, log_level="warning", access_log=False, ws="none"
+            build_app(self.config),
+            http=Protocol,
+            log_level="warning",
+            access_log=False,
+            ws="none",
+            timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(settings)
         self._thread = threading.Thread(
@@ -70,14 +73,9 @@ class ThreadSandbox(SteppedSandbox):
         return self
 
     def stop(self) -> None:
-        # Keep-alive connections of a backend would hold an orderly end up.
-        self._server.should_exit = self._server.force_exit = True
+        self._server.should_exit = True
         self._thread.join(20)
         assert not self._thread.is_alive()
-        with warnings.catch_warnings():
-            # What the server left for the collector is not this plugin's to answer for.
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
     def __exit__(self, *exc: object) -> None:
         super().__exit__(*exc)

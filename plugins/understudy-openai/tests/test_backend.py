@@ -415,6 +415,9 @@ def test_doctor_says_which_step_fails(backend: Any, wire: Wire) -> None:
     shown = {check.name: check for check in backend.doctor()}
     assert not shown["fine-tuning jobs"].ok
     assert shown["base models"].fields == {"shutdown_dates": {"gpt-4o": None}}
+    assert "sandbox" not in shown["base models"].detail
+    wire.on("GET", "/models", page({"id": "gpt-4o", "owned_by": "understudy-sandbox"}))
+    assert "this is the sandbox" in list(backend.doctor())[-1].detail
 
 
 # -- files -------------------------------------------------------------------------------------

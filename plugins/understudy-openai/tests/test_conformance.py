@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,16 @@ from understudy.testing import BackendSuite, ManualClock, ProviderAdapter, chat_
 from understudy_sandbox.config import Timings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed file:ResourceWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _swept() -> Iterator[None]:
+    yield
+    with warnings.catch_warnings():
+        # What the server left for the collector is not this plugin's to answer for.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
 
 CREATE, RETRIEVE = "fine_tuning.jobs.create", "fine_tuning.jobs.retrieve"
 STATUSES = {

@@ -75,9 +75,9 @@ def _models(backend: Asker, listed: Json) -> Check:
         rule = rule_for(record.id, backend.limits.models)
         if rule is not None and rule.methods and not record.id.startswith("ft:"):
             able[record.id] = record.shutdown_date
-    owners = sorted({record.owner for record in records if record.owner} & {"sandbox"})
+    sandbox = any("sandbox" in (record.owner or "") for record in records)
     detail = f"{len(able)} base models that can be trained, of {len(records)} models"
-    if owners:
+    if sandbox:
         detail += "; this is the sandbox, not a provider"
     fields = {"shutdown_dates": {name: able[name] for name in sorted(able)}}
     fix = "" if able else "see the provider's list of models that can be fine-tuned"
