@@ -16,7 +16,7 @@ from understudy.data import Dataset, list_datasets, load_dataset
 from understudy.engine import jobs
 from understudy.engine.jobs import JobRecord
 from understudy.engine.looking import CurvePoint, TrainingLog, training_handle
-from understudy.errors import BackendError, ConfigError, DataError
+from understudy.errors import ConfigError, DataError
 from understudy.evaluate import EvaluationReport
 from understudy.model import Handle, Json
 from understudy.project import Project
@@ -209,12 +209,14 @@ def _evaluation(tx: sa.Connection, job: JobRecord) -> EvaluationReport | None:
 
 
 def training_curve(project: Project, job_id: str) -> tuple[CurvePoint, ...]:
-    """The losses that the provider tells of; empty where it cannot be asked."""
+    """The losses that the provider tells of; none before the job was submitted.
+
+    Raises:
+        BackendError: the provider could not be asked.
+        ConfigError: the job's backend is not set up any more.
+    """
     log = TrainingLog(project.store, project, job_id)
-    try:
-        log.look()
-    except (BackendError, ConfigError):
-        return ()
+    log.look()
     return tuple(log.points)
 
 

@@ -129,12 +129,12 @@ class _Follower:
                 "this one goes on then."
             )
 
-    def training(self) -> CurvePoint | None:
-        """The newest measurement, asked for at a modest rate."""
+    def training(self, *, last: bool) -> CurvePoint | None:
+        """The newest measurement, asked for at a modest rate; the ``last`` one at once."""
         from understudy.errors import UnderstudyError
 
         now = time.monotonic()
-        if not self._quiet and now >= self._ask_at:
+        if not self._quiet and (last or now >= self._ask_at):
             low, high = _ASK_EVERY
             self._ask_at = now + min(max(self._shortest, low), high)
             try:
@@ -171,16 +171,18 @@ def follow(
     if not old:
         follower.skip_history()
     pause = threading.Event()
+    training = False
     with _Bars(quiet=quiet) as bars:
         while True:
             for stage, done, total in sights.take() if sights else ():
                 bars.update(stage, done, total)
             state = follower.look()
-            if state in ENDED:
-                return state
-            point = follower.training() if state is State.RUNNING else None
+            was, training = training, state is State.RUNNING
+            point = follower.training(last=not training) if was or training else None
             if point is not None:
                 bars.update("training", point.step, point.total_steps, _loss(point))
+            if state in ENDED:
+                return state
             pause.wait(_LOOK_EVERY)
 
 

@@ -76,7 +76,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str =
 
     drawn = Table(*columns, title=title or None, title_justify="left")
     for row in cells:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*(Text(cell, overflow="fold") for cell in row))
     Console().print(drawn)
 
 

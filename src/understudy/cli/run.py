@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from understudy.states import State
 
 if TYPE_CHECKING:
     from understudy.engine.jobs import JobRecord
+    from understudy.engine.looking import CurvePoint
     from understudy.pipeline import Prepared
     from understudy.project import Project
 
@@ -88,15 +90,27 @@ def _detached(job: JobRecord, prepared: Prepared, *, new: bool, as_json: bool) -
 
 def finish(project: Project, job_id: str, *, as_json: bool) -> None:
     """Print the report of a job, and what to do where it needs attention."""
-    from understudy.reports import job_report, training_curve
+    from understudy.reports import job_report
 
     report = job_report(project, job_id)
     if as_json:
         print_json(report.to_json())
     else:
-        show_report(report, training_curve(project, job_id))
+        show_report(report, _curve(project, job_id))
     if report.job.state is State.NEEDS_ATTENTION:
         note(
             f"{job_id} needs attention. Mend what the problem says, then "
             f"`understudy jobs retry {job_id}`, and run the recipe again."
         )
+
+
+def _curve(project: Project, job_id: str) -> Sequence[CurvePoint]:
+    """The training curve, or a line that says why there is none: the report stands without it."""
+    from understudy.errors import UnderstudyError
+    from understudy.reports import training_curve
+
+    try:
+        return training_curve(project, job_id)
+    except UnderstudyError as error:
+        note(f"No training curve: {error}")
+        return ()
