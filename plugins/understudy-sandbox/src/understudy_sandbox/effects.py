@@ -141,7 +141,9 @@ def _mark(provider: Provider, rule: Rule, name: str) -> None:
         for kind in ("job", "batch", "file"):
             doc = docs[kind].get(name)
             if doc is not None:
-                docs[kind].put({**doc, "visible_at": provider.clock.now() + rule.seconds})
+                # In place: the trainer may hold this very document.
+                doc["visible_at"] = provider.clock.now() + rule.seconds
+                docs[kind].put(doc)
     if rule.do in {"fail_job", "cancel_job"}:
         provider.trainer.force(
             name,
@@ -156,5 +158,5 @@ def _mark(provider: Provider, rule: Rule, name: str) -> None:
     if rule.do in {"expire_batch", "lose_rows", "no_output_file"}:
         batch = docs["batch"].get(name)
         if batch is not None:
-            batch["faults"] = {**batch["faults"], rule.do: rule.fraction}
+            batch["faults"][rule.do] = rule.fraction
             docs["batch"].put(batch)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from understudy_sandbox.learner import get_learner
-from understudy_sandbox.learner.base import Learned, Measure, Settings
+from understudy_sandbox.learner import check_name, get_learner
+from understudy_sandbox.learner.base import Learned, Learner, Measure, Settings
 from understudy_sandbox.learner.rows import Sample, samples_of
 
 if TYPE_CHECKING:
@@ -56,10 +57,15 @@ class Fits:
 
     def __init__(self, state: State, learner: str) -> None:
         self._state = state
-        self._learner = get_learner(learner)
+        self._learner_name = check_name(learner)
         self._models: OrderedDict[str, tuple[Learned, list[dict[str, Any]]]] = OrderedDict()
         self._lock = threading.Lock()
         self._busy: dict[str, threading.Lock] = {}
+
+    @cached_property
+    def _learner(self) -> Learner:
+        # Its libraries take a second to import: a server that trains nothing starts without.
+        return get_learner(self._learner_name)
 
     def fitted(
         self, spec: FitSpec, on_measure: Callable[[dict[str, Any]], None] | None = None

@@ -13,17 +13,25 @@ if TYPE_CHECKING:
 LEARNERS: dict[str, str] = {"default": "understudy_sandbox.learner.small:SmallLearner"}
 
 
+def check_name(name: str) -> str:
+    """The name itself, if a learner has it, or the part of it before a colon.
+
+    Raises:
+        KeyError: no such learner; the message lists the known names.
+    """
+    if name.partition(":")[0] not in LEARNERS:
+        known = ", ".join(sorted(LEARNERS))
+        raise KeyError(f"no learner is named {name!r}; known: {known}. Give one of them.")
+    return name
+
+
 def get_learner(name: str) -> Learner:
     """The learner of a name, or of the part before a colon (``local:<student>``).
 
     Raises:
         KeyError: no such learner; the message lists the known names.
     """
-    kind, _, rest = name.partition(":")
-    target = LEARNERS.get(kind)
-    if target is None:
-        known = ", ".join(sorted(LEARNERS))
-        raise KeyError(f"no learner is named {name!r}; known: {known}. Give one of them.")
-    module, _, attribute = target.partition(":")
+    kind, _, rest = check_name(name).partition(":")
+    module, _, attribute = LEARNERS[kind].partition(":")
     make: Callable[..., Learner] = getattr(import_module(module), attribute)
     return make(rest) if rest else make()

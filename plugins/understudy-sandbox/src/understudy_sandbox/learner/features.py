@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+(?:['’\-][^\W\d]+)*|[^\w\s]|_")  # noqa: RUF001 - a real apostrophe
 _WORD = r"(?u)\b\w+\b"  # one letter is a word too: "50 w", "size m"
-_HASH_BITS = 17
+_LEAST_BITS, _MOST_BITS = 12, 18
 _CONTEXT_WEIGHT = 0.5
 
 
@@ -49,10 +49,12 @@ class DocumentFeatures:
         )
         self._before: TfidfVectorizer | None = None
         self._with_system = False
+        self.token_bits = _MOST_BITS
 
     def fit(self, prompts: Sequence[Prompt]) -> Any:
         """Learn the vocabulary and return the matrix of the training prompts."""
         texts = [self._text(p) for p in prompts]
+        self.token_bits = bits_for(sum(len(p.source.split()) for p in prompts))
         systems = Counter(p.system for p in prompts)
         self._with_system = systems.most_common(1)[0][1] < 0.9 * len(prompts)
         blocks = [self._word.fit_transform(texts), self._char.fit_transform(texts)]
@@ -117,10 +119,20 @@ def _windows(tokens: Sequence[Token]) -> Iterator[list[str]]:
         ]
 
 
-def token_features(texts: Sequence[Sequence[Token]]) -> Any:
-    """One row of hashed window features for each token of each text, in order."""
-    hasher = FeatureHasher(n_features=1 << _HASH_BITS, input_type="string", alternate_sign=False)
+def token_features(texts: Sequence[Sequence[Token]], bits: int) -> Any:
+    """One row of hashed window features for each token of each text, in order.
+
+    Args:
+        texts: the tokens of each text.
+        bits: the matrix has two to this power columns.
+    """
+    hasher = FeatureHasher(n_features=1 << bits, input_type="string", alternate_sign=False)
     rows = [window for tokens in texts for window in _windows(tokens)]
     if not rows:
-        return sparse.csr_matrix((0, 1 << _HASH_BITS))
+        return sparse.csr_matrix((0, 1 << bits))
     return hasher.transform(rows)
+
+
+def bits_for(tokens: int) -> int:
+    """Column bits for a number of training tokens: few collisions, yet no empty width to train."""
+    return min(_MOST_BITS, max(_LEAST_BITS, (8 * tokens).bit_length()))

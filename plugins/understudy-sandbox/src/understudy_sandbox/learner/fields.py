@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import orjson
 
-from understudy_sandbox.learner.linear import Decision, Score, pooled
+from understudy_sandbox.learner.linear import Decision, Part, Score, pooled
 from understudy_sandbox.learner.spans import Copier, Span, Tagger, locate, text_of
 
 if TYPE_CHECKING:
@@ -61,12 +61,16 @@ class Field:
         spans = self._alignment()
         self._labels = [_key(v) for v in values]
         self._missing = self._usual_missing()
+        # A value that no training row lacks is not left out later either.
+        self._always = all(_there(v) for v in values)
         if spans is not None:
             self._start_copying(spans, seed=seed, rate=rate)
         self._nearest = self._copier is None and self._is_free_text()
         self._decision: Decision | None = None
         if not self._nearest and (self._copier is None or not self._tagger_decides()):
-            self._decision = Decision(self._labels, seed=seed, rate=rate)
+            self._decision = Decision(
+                self._labels, columns=space.matrix.shape[1], seed=seed, rate=rate
+            )
 
     def _alignment(self) -> list[list[Span] | None] | None:
         there = [i for i, v in enumerate(self._values) if _there(v) and v != []]
@@ -118,12 +122,12 @@ class Field:
         mean = sum(map(len, self._labels)) / len(self._labels)
         return len(kinds) > 0.6 * len(self._labels) and mean > 40
 
-    def learn(self, number: int) -> None:
-        """One pass over the training rows."""
+    def learn(self, part: Part) -> None:
+        """Part of a pass over the training rows."""
         if self._tagger is not None:
-            self._tagger.learn(number)
+            self._tagger.learn(part)
         if self._decision is not None:
-            self._decision.learn(self._space.matrix, number)
+            self._decision.learn(self._space.matrix, part)
 
     def measure(self) -> list[Score]:
         """Scores over the training rows, one for each decision that this field takes."""
@@ -156,7 +160,7 @@ class Field:
             labels = self._decision.choose(space.matrix)
         if self._tagger is None or self._copier is None:
             return [_value(k) for k in labels]
-        always = [self._decision is not None and k == _COPY for k in labels]
+        always = [self._always or (self._decision is not None and k == _COPY) for k in labels]
         found = self._tagger.find(space, many=self._many, always=always)
         return [
             self._copied(space, i, found[i]) if k == _COPY else _value(k)

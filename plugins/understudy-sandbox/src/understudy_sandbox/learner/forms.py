@@ -11,7 +11,7 @@ from understudy_sandbox.learner.fields import ABSENT, Field
 from understudy_sandbox.learner.rows import Answer, Call
 
 if TYPE_CHECKING:
-    from understudy_sandbox.learner.linear import Score
+    from understudy_sandbox.learner.linear import Part, Score
     from understudy_sandbox.learner.space import Space
 
 Path: TypeAlias = tuple[str, ...]
@@ -22,8 +22,8 @@ TEXT, OBJECT, CALLS = "text", "object", "calls"
 class Form(Protocol):
     """A way of answering, learned from the rows that answer so."""
 
-    def learn(self, number: int) -> None:
-        """One pass over the training rows."""
+    def learn(self, part: Part) -> None:
+        """Part of a pass over the training rows."""
 
     def measure(self) -> list[Score]:
         """Scores over the training rows."""
@@ -125,10 +125,10 @@ class ObjectForm:
             for i, path in enumerate(self._paths)
         ]
 
-    def learn(self, number: int) -> None:
-        """One pass over the training rows."""
+    def learn(self, part: Part) -> None:
+        """Part of a pass over the training rows."""
         for field in self._fields:
-            field.learn(number)
+            field.learn(part)
 
     def measure(self) -> list[Score]:
         """Scores over the training rows, one or two a field."""
@@ -203,10 +203,10 @@ class CallsAnswer:
             for i in range(len(self._names))
         ]
 
-    def learn(self, number: int) -> None:
-        """One pass over the training rows."""
+    def learn(self, part: Part) -> None:
+        """Part of a pass over the training rows."""
         for arguments in self._arguments:
-            arguments.learn(number)
+            arguments.learn(part)
 
     def measure(self) -> list[Score]:
         """Scores over the training rows."""

@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 from sklearn.linear_model import SGDClassifier
 
 _ALPHA = 3e-5
 _MEASURED_ROWS = 1500
 _UNSEEN = 1e-6  # the probability given to a label that training never showed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A stretch of a pass over the rows: the pass's number, begin and end as shares of it."""
+
+    number: int
+    begin: float = 0.0
+    end: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +48,11 @@ def pooled(scores: Sequence[Score]) -> Score | None:
 class Decision:
     """A linear classifier over a fixed matrix; a single label needs no model at all."""
 
-    def __init__(self, labels: Sequence[str], *, seed: int, rate: float = 1.0) -> None:
+    def __init__(
+        self, labels: Sequence[str], *, columns: int, seed: int, rate: float = 1.0
+    ) -> None:
+        self._columns = columns
+        self._weights: tuple[Any, Any] | None = None
         self.classes = np.unique(np.asarray(labels, dtype=object).astype(str))
         self._y = np.searchsorted(self.classes, np.asarray(labels, dtype=object).astype(str))
         self._seed = seed
@@ -47,12 +61,15 @@ class Decision:
             alpha = min(1e-3, max(1e-6, _ALPHA / rate))
             self._model = SGDClassifier(loss="log_loss", alpha=alpha, random_state=seed % 2**31)
 
-    def learn(self, x: Any, number: int) -> None:
-        """One pass over the training matrix, in an order drawn from the seed."""
+    def learn(self, x: Any, part: Part) -> None:
+        """Part of a pass over the training matrix, in an order drawn from the seed."""
         if self._model is None:
             return
-        order = np.random.default_rng((self._seed, number)).permutation(len(self._y))
-        self._model.partial_fit(x[order], self._y[order], classes=np.arange(len(self.classes)))
+        order = np.random.default_rng((self._seed, part.number)).permutation(len(self._y))
+        rows = order[round(part.begin * len(order)) : round(part.end * len(order))]
+        if len(rows):
+            self._model.partial_fit(x[rows], self._y[rows], classes=np.arange(len(self.classes)))
+            self._weights = None
 
     def measure(self, x: Any, labels: Sequence[str] | None = None) -> Score:
         """Loss and accuracy on the training rows, or on others with their labels."""
@@ -71,17 +88,26 @@ class Decision:
 
     def probabilities(self, x: Any) -> Any:
         """Probability of every label, one row a text, columns as in ``classes``."""
-        if self._model is None:
-            return np.ones((x.shape[0], 1))
-        p: Any = self._model.predict_proba(x)
-        return p
+        scores = self.scores(x)
+        if len(self.classes) == 1:
+            return np.ones_like(scores)
+        p: Any = expit(scores)
+        return p / np.maximum(p.sum(axis=1, keepdims=True), _UNSEEN)
 
     def scores(self, x: Any) -> Any:
         """Margins of every label, one row a text, columns as in ``classes``."""
-        if self._model is None:
-            return np.zeros((x.shape[0], 1))
-        raw: Any = self._model.decision_function(x)
-        return np.stack([-raw, raw], axis=1) if raw.ndim == 1 else raw
+        if self._weights is None:
+            self._weights = self._taken()
+        weights, offsets = self._weights
+        # The model's own method checks its input anew for every small request.
+        raw: Any = x @ weights + offsets
+        return np.concatenate([-raw, raw], axis=1) if len(self.classes) == 2 else raw
+
+    def _taken(self) -> tuple[Any, Any]:
+        if self._model is None or not hasattr(self._model, "coef_"):
+            columns = 1 if len(self.classes) <= 2 else len(self.classes)
+            return np.zeros((self._columns, columns)), np.zeros(columns)
+        return np.ascontiguousarray(self._model.coef_.T), self._model.intercept_
 
     def choose(self, x: Any) -> list[str]:
         """The best label for every row."""

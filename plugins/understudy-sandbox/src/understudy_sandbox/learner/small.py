@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from understudy_sandbox.learner.base import Measure, Settings
@@ -19,7 +19,7 @@ from understudy_sandbox.learner.forms import (
     TextAnswer,
     form_of,
 )
-from understudy_sandbox.learner.linear import Decision, Score
+from understudy_sandbox.learner.linear import Decision, Part, Score
 from understudy_sandbox.learner.rows import Answer, Prompt, Sample
 from understudy_sandbox.learner.space import Space
 
@@ -32,7 +32,9 @@ _MAKERS: Mapping[str, type[TextAnswer | JsonAnswer | CallsAnswer]] = {
     OBJECT: JsonAnswer,
     CALLS: CallsAnswer,
 }
+_FIRST_LOOKS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 _CHUNK = 4096
+_HELD = 500  # validation rows looked at after each part
 
 
 class SmallModel:
@@ -48,7 +50,12 @@ class SmallModel:
         rows = [i for i, name in enumerate(names) if name in kept]
         whole = Space(prompts, self._documents, matrix)
         self._space = whole.subset(rows)
-        self._gate = Decision([names[i] for i in rows], seed=settings.seed, rate=settings.rate)
+        self._gate = Decision(
+            [names[i] for i in rows],
+            columns=matrix.shape[1],
+            seed=settings.seed,
+            rate=settings.rate,
+        )
         self._forms: dict[str, Form] = {}
         for name in sorted(kept):
             own = [i for i in rows if names[i] == name]
@@ -59,11 +66,11 @@ class SmallModel:
                 rate=settings.rate,
             )
 
-    def learn(self, number: int) -> None:
-        """One pass over all the rows."""
-        self._gate.learn(self._space.matrix, number)
+    def learn(self, part: Part) -> None:
+        """Part of a pass over all the rows."""
+        self._gate.learn(self._space.matrix, part)
         for form in self._forms.values():
-            form.learn(number)
+            form.learn(part)
 
     def measure(self) -> Score:
         """Loss and accuracy over the training rows, decisions pooled."""
@@ -72,9 +79,12 @@ class SmallModel:
             scores.append(self._gate.measure(self._space.matrix))
         return pooled_or_zero(scores)
 
-    def measure_on(self, samples: Sequence[Sample]) -> Score:
-        """Loss and accuracy over other rows."""
-        space = Space([s.prompt for s in samples], self._documents)
+    def space_of(self, prompts: Sequence[Prompt]) -> Space:
+        """Other rows in this model's numbers."""
+        return Space(prompts, self._documents)
+
+    def measure_on(self, samples: Sequence[Sample], space: Space) -> Score:
+        """Loss and accuracy over other rows, whose space is made once."""
         names = [form_of(s.answer) for s in samples]
         scores = []
         for name, form in self._forms.items():
@@ -119,13 +129,15 @@ class SmallLearner:
         """See ``Learner.fit``."""
         model = SmallModel(samples, settings)
         total = settings.epochs * PASSES_PER_EPOCH
-        for number in range(1, total + 1):
-            model.learn(number)
+        held = validation[:_HELD]
+        space = model.space_of([s.prompt for s in held])
+        for part in _parts(total):
+            model.learn(part)
             here = model.measure()
-            there = model.measure_on(validation[:1000]) if validation else None
+            there = model.measure_on(held, space) if held else None
             on_measure(
                 Measure(
-                    fraction=number / total,
+                    fraction=(part.number - 1 + part.end) / total,
                     train_loss=here.loss,
                     train_accuracy=here.accuracy,
                     valid_loss=there.loss if there else None,
@@ -133,3 +145,13 @@ class SmallLearner:
                 )
             )
         return model
+
+
+def _parts(passes: int) -> Iterator[Part]:
+    # Nearly all is learned in the first pass: a curve with a point a pass would look flat.
+    begin = 0.0
+    for end in _FIRST_LOOKS:
+        yield Part(number=1, begin=begin, end=end)
+        begin = end
+    for number in range(2, passes + 1):
+        yield Part(number=number)

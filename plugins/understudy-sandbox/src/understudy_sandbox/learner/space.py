@@ -55,4 +55,4 @@ class Space:
     @cached_property
     def token_matrix(self) -> Any:
         """Window features, one row a token."""
-        return token_features(self.tokens)
+        return token_features(self.tokens, self._documents.token_bits)

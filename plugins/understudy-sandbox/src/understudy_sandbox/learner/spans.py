@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from understudy_sandbox.learner.features import Token, tokens_of
-from understudy_sandbox.learner.linear import Decision, Score
+from understudy_sandbox.learner.linear import Decision, Part, Score
 
 if TYPE_CHECKING:
     from understudy_sandbox.learner.space import Space
@@ -87,12 +87,12 @@ class Tagger:
         self, spans: Sequence[Sequence[Span] | None], space: Space, *, seed: int, rate: float
     ) -> None:
         self._labels, self._keep = tags_of(spans, space)
-        self._decision = Decision(self._labels, seed=seed, rate=rate)
         self._x = space.token_matrix[self._keep]
+        self._decision = Decision(self._labels, columns=self._x.shape[1], seed=seed, rate=rate)
 
-    def learn(self, number: int) -> None:
-        """One pass over the training tokens."""
-        self._decision.learn(self._x, number)
+    def learn(self, part: Part) -> None:
+        """Part of a pass over the training tokens."""
+        self._decision.learn(self._x, part)
 
     def measure(self) -> Score:
         """Loss and accuracy over training tokens."""

@@ -1,0 +1,103 @@
+"""One sandbox for the whole run; each test gets it without faults. Time is advanced, not waited."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from understudy_sandbox.demo.calls import calls
+from understudy_sandbox.launch import Sandbox
+
+BASE = "gpt-4o-mini-2024-07-18"
+Finish = Callable[..., Any]
+
+
+def rows_of(count: int, seed: int = 3) -> list[dict[str, Any]]:
+    made = []
+    for call in calls(seed, count * 2):
+        response = call["response"]
+        if response and response["finish_reason"] == "stop" and not call.get("flags"):
+            message = response["message"]
+            if message["content"]:
+                made.append({"messages": [*call["messages"], message]})
+    return made[:count]
+
+
+def jsonl(rows: list[Any]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path_factory.mktemp("sandbox"), batch_token_limit=400_000) as made:
+        yield made
+
+
+@pytest.fixture
+def sandbox(running: Sandbox) -> Iterator[Sandbox]:
+    yield running
+    running.faults()
+    running.release()
+
+
+@pytest.fixture(scope="session")
+def client(running: Sandbox) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=running.url, api_key=running.api_key, max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def upload(client: openai.OpenAI) -> Callable[..., Any]:
+    def send(rows: list[Any] | bytes, purpose: Any = "fine-tune") -> Any:
+        body = rows if isinstance(rows, bytes) else jsonl(rows)
+        return client.files.create(file=("rows.jsonl", body), purpose=purpose)
+
+    return send
+
+
+@pytest.fixture(scope="session")
+def small_file(upload: Callable[..., Any]) -> Any:
+    return upload(rows_of(60))
+
+
+def _reach(look: Callable[[], Any], step: Callable[[], object], wanted: set[str]) -> Any:
+    deadline = time.monotonic() + 40
+    while True:
+        found = look()
+        if found.status in wanted:
+            return found
+        assert time.monotonic() < deadline, f"{found.id} stays {found.status}, not {wanted}"
+        step()
+
+
+@pytest.fixture(scope="session")
+def finish(running: Sandbox, client: openai.OpenAI) -> Finish:
+    """Push the clock on until a job (or batch) has one of the statuses."""
+
+    def until(thing: Any, *wanted: str, step: float = 5.0) -> Any:
+        ends = set(wanted) or {"succeeded", "failed", "cancelled"}
+        api = client.batches if thing.object == "batch" else client.fine_tuning.jobs
+        if not wanted and thing.object == "batch":
+            ends = {"completed", "failed", "cancelled", "expired"}
+        return _reach(lambda: api.retrieve(thing.id), lambda: running.advance(step), ends)
+
+    return until
+
+
+@pytest.fixture(scope="session")
+def trained(client: openai.OpenAI, upload: Callable[..., Any], finish: Finish) -> Any:
+    """A succeeded job on 400 rows of the demo's task, with a validation file."""
+    job = client.fine_tuning.jobs.create(
+        model="gpt-4o-mini",
+        training_file=upload(rows_of(400)).id,
+        validation_file=upload(rows_of(40, seed=5)).id,
+        suffix="shop",
+        metadata={"key": "trained"},
+        seed=1,
+    )
+    return finish(job)
