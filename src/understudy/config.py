@@ -39,6 +39,7 @@ __all__ = [
     "CONFIG_NAME",
     "Config",
     "DataSettings",
+    "Environment",
     "StoreSettings",
     "WorkerSettings",
     "load_config",
@@ -93,6 +94,25 @@ class WorkerSettings(_Section):
     concurrency: int = Field(default=4, ge=1)
 
 
+class Environment(Mapping[str, str]):
+    """Environment variables that can be looked up and never print themselves."""
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = dict(variables or {})
+
+    def __getitem__(self, name: str) -> str:
+        return self._variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} variables>"
+
+
 class _File(_Section):
     store: StoreSettings = StoreSettings()
     data: DataSettings = DataSettings()
@@ -129,7 +149,7 @@ class Config:
     worker: WorkerSettings
     clock: SystemClock | FastClock
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str] = field(default_factory=Environment, repr=False)
 
     def backend_settings(self, name: str) -> tuple[str, dict[str, Any]]:
         """The plugin behind the configured backend ``name`` and its table without ``uses``.
@@ -165,7 +185,7 @@ def load_config(path: Path | None = None, env: Mapping[str, str] | None = None) 
         worker=parsed.worker,
         clock=clock_from(variables.get("UNDERSTUDY_CLOCK")),
         backends=parsed.backends,
-        env=variables,
+        env=Environment(variables),
     )
 
 

@@ -16,7 +16,6 @@ from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import pluggy
-from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
@@ -375,6 +374,8 @@ def _check_hooks(manager: pluggy.PluginManager, module: Any, plugin: _Plugin) ->
 
 
 def _check_requirements(spec: BackendSpec) -> None:
+    from packaging.requirements import Requirement
+
     for text in spec.requires:
         wanted = Requirement(text)
         if wanted.marker is not None and not wanted.marker.evaluate():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from understudy.backend import Settings
+from understudy.cli.output import print_json
 from understudy.clock import FastClock, SystemClock
 from understudy.config import load_config, resolve_settings, shown_url
 from understudy.errors import ConfigError
@@ -79,6 +81,9 @@ def test_a_store_password_is_never_shown(tmp_path):
     assert config.store.shown == "postgresql://me:***@host:5432/db"
     assert SECRET not in f"{config!r} {config} {config.store!r} {config.store}"
     assert SECRET not in config.store.model_dump_json()
+    assert SECRET not in repr(dataclasses.asdict(config))
+    with pytest.raises(TypeError, match="Environment"):
+        print_json(config.env)
 
 
 def test_backend_tables_are_not_in_the_repr(tmp_path):

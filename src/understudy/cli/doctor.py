@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -67,6 +68,10 @@ def _settings(config: Config) -> Iterator[Check]:
     yield Check(name="settings file", ok=True, detail=file)
     yield Check(name="store", ok=True, detail=config.store.shown)
     yield Check(name="datasets", ok=True, detail=str(config.data.root))
+    worker = ", ".join(f"{name} {value:g}" for name, value in config.worker.model_dump().items())
+    yield Check(name="worker", ok=True, detail=worker.replace("_", " "))
+    today = datetime.fromtimestamp(config.clock.now(), UTC).isoformat(timespec="seconds")
+    yield Check(name="clock", ok=True, detail=f"{today}, {config.clock.speed:g} times as fast")
 
 
 def _backend(here: Session, name: str) -> Iterator[Check]:

@@ -47,8 +47,6 @@ def _plain(value: Any) -> Any:
         return dump(mode="json")
     if isinstance(value, Decimal | Path):
         return str(value)
-    if isinstance(value, Mapping):
-        return dict(value)
     if isinstance(value, set | frozenset | tuple):
         return sorted(value, key=str)
     if hasattr(value, "get_secret_value"):

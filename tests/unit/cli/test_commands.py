@@ -100,6 +100,8 @@ def test_doctor_is_well(capsys, here, monkeypatch):
     checks = {item["name"]: item for item in json.loads(out)}
     assert checks["backend mine: key"]["detail"] == "the provider takes the key"
     assert checks["plugin fake"]["ok"]
+    assert "lease seconds 120" in checks["worker"]["detail"]
+    assert checks["clock"]["detail"].endswith("1 times as fast")
     assert SECRET not in out
 
 
