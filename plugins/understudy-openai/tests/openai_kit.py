@@ -11,7 +11,7 @@ import httpx2
 import openai
 from pydantic import SecretStr
 
-from understudy.model import Rows
+from understudy.model import Handle, Rows
 from understudy_openai import OpenAIBackend, OpenAISettings
 
 KEY = "sk-test-planted-0123456789"
@@ -59,11 +59,18 @@ def error(
     return httpx2.Response(status, json={"error": body | fields}, headers=headers)
 
 
+class Direct(httpx2.BaseTransport):
+    """Hands requests over as they are; the SDK's own mock reads their bodies first."""
+
+    def __init__(self, answer: Callable[[httpx2.Request], httpx2.Response]) -> None:
+        self.handle_request = answer  # type: ignore[method-assign]
+
+
 class FakeWireBackend(OpenAIBackend):
     wire: Wire
 
     def transport(self) -> httpx2.Client:
-        transport = httpx2.MockTransport(self.wire)
+        transport = Direct(self.wire)
         return openai.DefaultHttpxClient(follow_redirects=False, transport=transport)
 
 
@@ -113,3 +120,25 @@ def job(number: int = 1, **fields: Any) -> dict[str, Any]:
         "seed": 7,
         "metadata": None,
     } | fields
+
+
+JOBS = "/fine_tuning/jobs"
+FILES = Handle(kind="upload", id="file-1", data={"training_file": "file-1"})
+JOB = Handle(kind="job", id="ftjob-1", data={"created_at": 1_700_000_001})
+
+
+def page(*found: Any, more: bool | None = False) -> dict[str, Any]:
+    body = {"object": "list", "data": [*found], "has_more": more}
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def paged(found: list[dict[str, Any]]) -> Callable[[httpx2.Request], dict[str, Any]]:
+    """A list that honours ``after`` and ``limit``."""
+
+    def answer(request: httpx2.Request) -> dict[str, Any]:
+        after, limit = request.url.params.get("after"), int(request.url.params["limit"])
+        ids = [one["id"] for one in found]
+        start = ids.index(after) + 1 if after else 0
+        return page(*found[start : start + limit], more=start + limit < len(found))
+
+    return answer

@@ -126,7 +126,9 @@ def test_too_many_jobs_comes_with_type_invalid_request_error() -> None:
     told = {"type": "invalid_request_error", "code": "rate_limit_exceeded"}
     for status in (429, 400):
         failure = Failure(kind="status", status=status, retry_after=7.0, **told)
-        assert type(to_error(failure, what="create", paid=True)) is RateLimited
+        made = to_error(failure, what="create", paid=True)
+        assert isinstance(made, RateLimited)
+        assert made.retry_after == 7
 
 
 @pytest.mark.parametrize(

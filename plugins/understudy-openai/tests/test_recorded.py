@@ -152,6 +152,8 @@ def test_every_recorded_object_maps_to_the_status_it_shows() -> None:
     printed = list(notebook_objects())
     counted = Counter(check(one) for body in (*bodies, *printed) for one in objects(body))
     assert {kind: counted[kind] for kind in FLOOR if counted[kind] < FLOOR[kind]} == {}
+    mapped = [one for one in bodies if isinstance(one, dict) and "object" in one and check(one)]
+    assert len(mapped) >= 230
     assert counted["list"] >= 36
     assert counted["fine-tune-event"] + counted["fine_tuning.job.event"] >= 108
     assert len(printed) >= 8

@@ -123,6 +123,16 @@ def test_the_bill_is_what_was_estimated(
     assert str(trained) in json.dumps(entry)
 
 
+def test_auto_epochs_are_those_of_the_estimate(
+    sandbox: SteppedSandbox, backend: OpenAIBackend, spec: JobSpec, key: str
+) -> None:
+    auto = replace(spec, hyperparameters={})
+    job = backend.create(auto, backend.upload(auto, key=key), key=key)
+    sandbox.until(job.id, "succeeded")
+    shown = backend.client.fine_tuning.jobs.retrieve(job.id)
+    assert shown.hyperparameters.n_epochs == backend.estimate(auto).epochs
+
+
 def test_a_repeated_upload_finds_the_file(
     sandbox: SteppedSandbox, backend: OpenAIBackend, spec: JobSpec, files: Handle, key: str
 ) -> None:

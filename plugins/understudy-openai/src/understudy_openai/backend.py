@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -18,7 +19,6 @@ from understudy.errors import (
     AuthError,
     BackendError,
     NotFound,
-    Unavailable,
 )
 from understudy.model import (
     Absent,
@@ -45,6 +45,7 @@ from understudy_openai.wire_errors import NEVER_SENT, Failure, kind_of, retry_af
 __all__ = ["OpenAIBackend", "failure_of", "timeouts"]
 
 _PAGE = 100
+T = TypeVar("T")
 
 
 def timeouts(total: float, *, read: float | None = None) -> httpx2.Timeout:
@@ -168,6 +169,14 @@ class OpenAIBackend(contract.Backend):
             failure = Failure(kind="reply", status=response.status_code, message="not an object")
         raise to_error(failure, what=where, paid=paid, secrets=self.secrets()) from None
 
+    def read(self, what: str, parse: Callable[[Json], T], body: Json) -> T:
+        """``parse(body)``, where a body that lacks what it must have is trouble of the server."""
+        try:
+            return parse(body)
+        except ValueError as error:
+            failure = Failure(kind="reply", message=str(error))
+        raise to_error(failure, what=f"{what} at {self.host}", paid=False) from None
+
     def pages(self, what: str, method: Callable[..., Any], /, **kwargs: Any) -> Iterator[Json]:
         """The pages of a list in the provider's order, until it says or shows that it ended."""
 
@@ -193,24 +202,23 @@ class OpenAIBackend(contract.Backend):
             return self.call(what, method, timeout=patience, **kwargs)
 
         uploader = Uploader(self.client, call)
-        training = uploader.send(spec.training.path, file_name(key, "train"))
-        data: dict[str, Json] = {"key": key, "training_file": training.id}
-        if spec.validation is not None:
-            name = file_name(key, "validation")
-            data["validation_file"] = uploader.send(spec.validation.path, name).id
-        return Handle(kind="upload", id=training.id, data=data)
+        data: dict[str, Json] = {"key": key}
+        for split, rows in (("train", spec.training), ("validation", spec.validation)):
+            if rows is not None:
+                name = file_name(key, split)
+                sent = uploader.send(rows.path, name)
+                file = self.read(f"upload {name}", wire.file_record, sent)
+                data["training_file" if split == "train" else "validation_file"] = file.id
+        return Handle(kind="upload", id=data["training_file"], data=data)
 
     def poll_upload(self, handle: Handle) -> UploadStatus:
         """One look at each file."""
         names = (handle.data.get("training_file", handle.id), handle.data.get("validation_file"))
-        retrieve = self.client.files.with_raw_response.retrieve
-        return wire.upload_status(
-            [
-                wire.file_record(self.call(f"look at file {name}", retrieve, file_id=name))
-                for name in names
-                if name is not None
-            ]
-        )
+        return wire.upload_status([self._file(str(name)) for name in names if name is not None])
+
+    def _file(self, name: str) -> wire.FileRecord:
+        what, retrieve = f"look at file {name}", self.client.files.with_raw_response.retrieve
+        return self.read(what, wire.file_record, self.call(what, retrieve, file_id=name))
 
     def create(self, spec: JobSpec, files: Handle, *, key: str) -> Handle:
         """Start the job: one POST, no retry."""
@@ -251,7 +259,8 @@ class OpenAIBackend(contract.Backend):
                 f"job {handle.id} has no model: it is {status.raw or 'without a status'!r}. "
                 "Wait until it has succeeded."
             )
-        record = wire.model_record(self._model(status.model))
+        what = f"look at model {status.model}"
+        record = self.read(what, wire.model_record, self._model(status.model))
         base = wire.text(job.get("model")) or str(handle.data.get("base_model", ""))
         return ModelRef(backend=self.name, id=status.model, base_model=base, owner=record.owner)
 
@@ -353,12 +362,8 @@ class OpenAIBackend(contract.Backend):
         reply = self.call(
             f"ask {request.model}", method, timeout=timeouts(timeout), extra_body=body, **head
         )
-        try:
-            return wire_chat.chat_reply(reply, asked=request.model)
-        except ValueError as error:
-            raise Unavailable(
-                f"could not ask {request.model} at {self.host}: {error}. It is tried again."
-            ) from None
+        answer = partial(wire_chat.chat_reply, asked=request.model)
+        return self.read(f"ask {request.model}", answer, reply)
 
     def estimate(self, spec: JobSpec) -> Estimate:
         """Billed tokens; offline."""
@@ -366,7 +371,9 @@ class OpenAIBackend(contract.Backend):
 
     def lifecycle(self, model: str) -> Lifecycle:
         """Dates of ``model``, from the models endpoint."""
-        return wire.lifecycle(self._model(model), host=self.host)
+        body = self._model(model)
+        dates = partial(wire.lifecycle, host=self.host)
+        return self.read(f"look at model {model}", dates, body)
 
     def doctor(self) -> Iterable[Check]:
         """Endpoint, key, right to list jobs, models that can be trained."""

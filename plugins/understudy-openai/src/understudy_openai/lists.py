@@ -103,6 +103,8 @@ def events(
 
 
 def checkpoints(pages: Iterable[Json]) -> list[Checkpoint]:
-    """Checkpoints by step, each once."""
-    found = [wire.checkpoint(row) for page in pages for row in wire.rows(page)]
+    """Checkpoints by step, each once; rows that name no model are of no use to anybody."""
+    rows = [row for page in pages for row in wire.rows(page)]
+    named = [row for row in rows if row.get("id") and row.get("fine_tuned_model_checkpoint")]
+    found = [wire.checkpoint(row) for row in named]
     return sorted({one.id: one for one in found}.values(), key=lambda one: one.step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -106,6 +106,8 @@ class Limits:
     metadata_value: int = 512
     max_seed: int = 2_147_483_647
     integrations: tuple[str, ...] = ("wandb",)
+    hyperparameters: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: BY_METHOD)
+    """Names by method."""
 
 
 def rule_for(model: str, models: Iterable[ModelRule]) -> ModelRule | None:
@@ -117,7 +119,7 @@ def rule_for(model: str, models: Iterable[ModelRule]) -> ModelRule | None:
 def check_spec(spec: JobSpec, limits: Limits, params: type[Params]) -> list[Problem]:
     """Why ``spec`` cannot work, without network and money; empty when nothing is wrong."""
     return [
-        *_hyperparameters(spec, params),
+        *_hyperparameters(spec, limits, params),
         *_model(spec, limits),
         *_rows("training", spec.training, limits.min_rows, limits),
         *(_rows("validation", spec.validation, 1, limits) if spec.validation else ()),
@@ -128,9 +130,9 @@ def check_spec(spec: JobSpec, limits: Limits, params: type[Params]) -> list[Prob
     ]
 
 
-def _hyperparameters(spec: JobSpec, params: type[Params]) -> Iterator[Problem]:
+def _hyperparameters(spec: JobSpec, limits: Limits, params: type[Params]) -> Iterator[Problem]:
     known = list(params.model_fields)
-    fitting = [name for name in BY_METHOD.get(spec.method, ()) if name in known]
+    fitting = [name for name in limits.hyperparameters.get(spec.method, ()) if name in known]
     for name in spec.hyperparameters:
         if name in fitting:
             continue
@@ -191,25 +193,25 @@ def _model(spec: JobSpec, limits: Limits) -> Iterator[Problem]:
     yield Problem(field="base_model", message=message, fix=fix)
 
 
-def _rows(field: str, rows: Rows, least: int, limits: Limits) -> Iterator[Problem]:
+def _rows(place: str, rows: Rows, least: int, limits: Limits) -> Iterator[Problem]:
     if rows.rows < least:
         message = f"{rows.rows} rows, {limits.provider} takes {least} or more"
-        yield Problem(field=field, message=message, fix="add rows, or drop fewer in cleaning")
+        yield Problem(field=place, message=message, fix="add rows, or drop fewer in cleaning")
     if rows.bytes > limits.max_file:
         message = f"the file has {rows.bytes:,} bytes, {limits.provider} takes {limits.max_file:,}"
-        yield Problem(field=field, message=message, fix="train on fewer rows")
+        yield Problem(field=place, message=message, fix="train on fewer rows")
 
 
 def _longest(spec: JobSpec, limits: Limits) -> Iterator[Problem]:
     rule = rule_for(spec.base_model, limits.models)
     most = rule.row_tokens if rule else None
-    for field, rows in (("training", spec.training), ("validation", spec.validation)):
+    for place, rows in (("training", spec.training), ("validation", spec.validation)):
         if most is not None and rows is not None and rows.longest > most:
             message = (
                 f"the longest row has {rows.longest:,} tokens, {spec.base_model} takes {most:,}"
             )
             fix = f"set cleaning.max_row_tokens = {most}"
-            yield Problem(field=field, message=message, fix=fix)
+            yield Problem(field=place, message=message, fix=fix)
 
 
 def _suffix(spec: JobSpec, limits: Limits) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from understudy.errors import BackendError, InvalidData
+from understudy.errors import BackendError, InvalidData, Unavailable
 from understudy.model import Json
 from understudy_openai import wire
 
@@ -48,8 +48,8 @@ class Uploader:
         self._client, self._call = client, call
         self._part, self._single = part, single
 
-    def send(self, path: str, name: str) -> wire.FileRecord:
-        """The file at ``path`` under ``name``, complete at the provider.
+    def send(self, path: str, name: str) -> Json:
+        """The file object of the file at ``path``, complete at the provider under ``name``.
 
         Raises:
             InvalidData: the file cannot be read here.
@@ -62,8 +62,9 @@ class Uploader:
                 return there
             with Path(path).open("rb") as file:
                 whole = self._whole if size <= self._single else self._parts
-                return wire.file_record(whole(file, name, size))
+                return whole(file, name, size)
         except BackendError:
+            # Some of them are OSErrors too.
             raise
         except OSError as error:
             raise InvalidData(
@@ -71,7 +72,7 @@ class Uploader:
                 "Check that the dataset is still there."
             ) from None
 
-    def _existing(self, name: str, size: int) -> wire.FileRecord | None:
+    def _existing(self, name: str, size: int) -> Json | None:
         after: dict[str, str] = {}
         for _ in range(_PAGES):
             body = self._call(
@@ -82,14 +83,15 @@ class Uploader:
                 limit=100,
                 **after,
             )
-            found = [wire.file_record(row) for row in wire.rows(body) if wire.text(row.get("id"))]
-            for file in found:
+            found = [row for row in wire.rows(body) if wire.text(row.get("id"))]
+            for row in found:
+                file = wire.file_record(row)
                 good = file.status in {"uploaded", "processed"} and not file.deleted
                 if file.filename == name and file.bytes == size and good:
-                    return file
+                    return row
             if not found or wire.has_more(body) is not True:
                 break
-            after = {"after": found[-1].id}
+            after = {"after": str(found[-1]["id"])}
         return None
 
     def _whole(self, file: BinaryIO, name: str, size: int) -> Json:
@@ -110,16 +112,17 @@ class Uploader:
             mime_type="text/jsonl",
             purpose="fine-tune",
         )
-        upload = wire.identity(begun)
+        upload = self._id(begun, name)
         digest = hashlib.md5(usedforsecurity=False)
         parts = [
-            wire.identity(
+            self._id(
                 self._call(
                     f"upload part {number} of {name}",
                     uploads.parts.with_raw_response.create,
                     upload_id=upload,
                     data=(f"part-{number}", chunk, "application/octet-stream"),
-                )
+                ),
+                name,
             )
             for number, chunk in enumerate(self._chunks(file, digest), 1)
         ]
@@ -131,6 +134,13 @@ class Uploader:
             md5=digest.hexdigest(),
         )
         return wire.mapping(done).get("file")
+
+    def _id(self, body: Json, name: str) -> str:
+        try:
+            return wire.identity(body)
+        except ValueError as error:
+            message = f"could not upload {name}: {error} in the reply. It is tried again."
+            raise Unavailable(message) from None
 
     def _chunks(self, file: BinaryIO, digest: Any) -> Iterator[bytes]:
         while chunk := file.read(self._part):

@@ -183,15 +183,12 @@ def _of_status(failure: Failure, said: str, code: str | None, *, paid: bool) -> 
     if status >= 500 or status in {408, 409}:
         return _doubtful(said, code, status, paid=paid)
     for applies, cls, fix in _RULES:
-        if applies(failure):
-            return cls(f"{said}. {fix}", code=code, status=status)
-    if status == 429:
-        return RateLimited(
-            f"{said}. Wait and ask again.",
-            retry_after=failure.retry_after,
-            code=code,
-            status=status,
-        )
+        if not applies(failure):
+            continue
+        error = cls(f"{said}. {fix}", code=code, status=status)
+        if isinstance(error, RateLimited):
+            error.retry_after = failure.retry_after
+        return error
     return InvalidData(f"{said}. Correct the request and run it again.", code=code, status=status)
 
 
@@ -204,6 +201,11 @@ def is_quota(failure: Failure) -> bool:
 def is_too_many_jobs(failure: Failure) -> bool:
     """The limit on running jobs comes as 429, or 400, with type invalid_request_error."""
     return failure.code == "rate_limit_exceeded"
+
+
+def is_too_fast(failure: Failure) -> bool:
+    """Any other 429."""
+    return failure.status == 429
 
 
 def is_not_eligible(failure: Failure) -> bool:
@@ -244,6 +246,7 @@ def is_elsewhere(failure: Failure) -> bool:
 _RULES: tuple[tuple[Callable[[Failure], bool], type[BackendError], str], ...] = (
     (is_quota, QuotaError, "Add credit or raise the limit of the account, then retry."),
     (is_too_many_jobs, RateLimited, "Wait until a running job has ended."),
+    (is_too_fast, RateLimited, "Wait and ask again."),
     (
         is_not_eligible,
         NotEligible,
