@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from importlib.metadata import EntryPoint
@@ -271,12 +273,11 @@ def _info(plugin: _Plugin) -> PluginInfo:
 
 
 def _load(entry: EntryPoint) -> _Plugin:
-    dist = entry.dist
-    plugin = _Plugin(
-        name=entry.name,
-        distribution=dist.name if dist else entry.module.partition(".")[0],
-        version=dist.version if dist else "",
-    )
+    plugin = _Plugin(name=entry.name, distribution=re.split("[.:]", entry.value)[0], version="")
+    # Metadata may be damaged as well: then the module's own name has to do.
+    with suppress(Exception):
+        if entry.dist is not None and entry.dist.name:
+            plugin.distribution, plugin.version = entry.dist.name, entry.dist.version
     try:
         module = _import(entry, plugin)
         _collect(module, plugin)

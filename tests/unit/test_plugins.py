@@ -155,6 +155,19 @@ def test_a_broken_plugin_is_listed_and_stops_nothing(make, case):
     assert set(host.backends()) == {"good"}
 
 
+def test_damaged_metadata_stops_nothing(tmp_path, monkeypatch):
+    write_plugin(tmp_path, "p_damaged", GOOD)
+    (tmp_path / "p_damaged-1.2.dist-info" / "METADATA").unlink()
+    (tmp_path / "p_odd-1.dist-info").mkdir()
+    (tmp_path / "p_odd-1.dist-info" / "entry_points.txt").write_text(f"[{GROUP}]\np_odd = !!\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    infos = {info.name: info for info in PluginHost().plugins()}
+    sys.modules.pop("p_damaged", None)
+    assert infos["p_damaged"].status == "ok"
+    assert infos["p_damaged"].distribution == "p_damaged"
+    assert infos["p_odd"].status == "failed"
+
+
 def test_fixes_say_what_to_do(make):
     host = make(
         p_later=BROKEN["later api"][0],
