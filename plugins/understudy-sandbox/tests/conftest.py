@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -101,3 +102,32 @@ def trained(client: openai.OpenAI, upload: Callable[..., Any], finish: Finish) -
         seed=1,
     )
     return finish(job)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Sandbox]:
+    """A sandbox of the test's own."""
+    with Sandbox(tmp_path / "state") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def rows() -> Callable[[Path], tuple[Path, str]]:
+    """Writes a training file; gives its path and the text of a batch with MODEL in it."""
+
+    def write(folder: Path) -> tuple[Path, str]:
+        path = folder / "train.jsonl"
+        path.write_bytes(jsonl(rows_of(80)))
+        messages = [{"role": "user", "content": "return my red boots"}]
+        lines = [
+            {
+                "custom_id": f"r{i}",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"model": "MODEL", "messages": messages},
+            }
+            for i in range(5)
+        ]
+        return path, jsonl(lines).decode()
+
+    return write
