@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -66,6 +66,7 @@ def test_an_absolute_source_stays(tmp_path):
     assert load(tmp_path, text).source.path == tmp_path / "other" / "calls.jsonl"
 
 
+@settings(deadline=None)
 @given(st.integers(1, 99), st.integers(0, 98))
 def test_shares_must_sum_to_one(train, validation):
     test = 100 - train - validation
@@ -77,6 +78,7 @@ def test_shares_must_sum_to_one(train, validation):
             Split(**shares)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 0.5), st.floats(0.01, 0.2), st.floats(0.01, 0.2))
 def test_shares_that_do_not_sum_are_refused(train, validation, test):
     with pytest.raises(ValidationError, match="it must be 1"):

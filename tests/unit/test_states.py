@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.errors import IllegalTransition
@@ -47,6 +47,7 @@ def walk(choices: list[int]) -> list[tuple[State, Event, State]]:
 lives = st.lists(st.integers(0, 99), max_size=60).map(walk)
 
 
+@settings(deadline=None)
 @given(lives)
 def test_once_it_succeeded_it_never_fails_and_is_never_cancelled(path):
     states = [after for _, _, after in path]
@@ -55,6 +56,7 @@ def test_once_it_succeeded_it_never_fails_and_is_never_cancelled(path):
         assert set(rest) <= PAID | {State.NEEDS_ATTENTION}
 
 
+@settings(deadline=None)
 @given(st.sampled_from(EVENTS), st.sampled_from([State.REGISTERING, State.EVALUATING]))
 def test_a_paid_job_in_need_of_attention_can_only_go_on(event, stage):
     if event is Event.RETRY:
@@ -64,6 +66,7 @@ def test_a_paid_job_in_need_of_attention_can_only_go_on(event, stage):
         next_state(State.NEEDS_ATTENTION, event, stage=stage)
 
 
+@settings(deadline=None)
 @given(lives)
 def test_only_the_provider_or_a_refusal_leads_to_failed(path):
     for before, event, after in path:
@@ -71,6 +74,7 @@ def test_only_the_provider_or_a_refusal_leads_to_failed(path):
             assert event in {Event.REMOTE_FAILED, Event.REFUSED}, before
 
 
+@settings(deadline=None)
 @given(lives)
 def test_a_job_that_the_provider_cancelled_is_cancelled(path):
     for _, event, after in path:
@@ -78,6 +82,7 @@ def test_a_job_that_the_provider_cancelled_is_cancelled(path):
             assert after is State.CANCELLED
 
 
+@settings(deadline=None)
 @given(lives)
 def test_a_job_that_succeeded_is_registered(path):
     for _, event, after in path:
@@ -85,6 +90,7 @@ def test_a_job_that_succeeded_is_registered(path):
             assert after is State.REGISTERING
 
 
+@settings(deadline=None)
 @given(lives)
 def test_a_wished_cancel_stands_until_the_provider_has_spoken(path):
     for before, event, after in path:
@@ -99,11 +105,13 @@ def test_a_wished_cancel_stands_until_the_provider_has_spoken(path):
             }
 
 
+@settings(deadline=None)
 @given(lives)
 def test_what_has_ended_stays_ended(path):
     assert all(before not in TERMINAL for before, _, _ in path)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(State)), st.sampled_from(EVENTS), st.sampled_from(STAGES))
 def test_illegal_events_raise_with_the_legal_ones(state, event, stage):
     legal = legal_events(state, stage)

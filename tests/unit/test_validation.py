@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 
@@ -37,12 +37,14 @@ def test_nearest_names_the_nearest_and_all():
     assert nearest("a", []) == "Valid: none."
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), st.sets(st.text(min_size=1), min_size=1))
 def test_nearest_always_lists_everything(name, valid):
     words = nearest(name, valid)
     assert all(one in words for one in valid)
 
 
+@settings(deadline=None)
 @given(st.sets(st.text("abcdef", min_size=3, max_size=12), min_size=1), st.data())
 def test_a_valid_name_is_nearest_to_itself(valid, data):
     name = data.draw(st.sampled_from(sorted(valid)))
