@@ -36,8 +36,9 @@ def list_(
     from understudy.reports import job_summary
     from understudy.validation import nearest
 
-    if state is not None and state not in list(State):
-        raise ConfigError(f"there is no state {state!r}: {nearest(state, list(State))}")
+    known = [one.value for one in State]
+    if state is not None and state not in known:
+        raise ConfigError(f"there is no state {state!r}: {nearest(state, known)}")
     with open_project(ctx) as project, project.store.read() as tx:
         found = jobs.list_jobs(tx, state=state, limit=limit)
     records = [job_summary(job) for job in found]

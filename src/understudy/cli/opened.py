@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
 
 from understudy.cli.context import session
+from understudy.cli.output import note
 
 if TYPE_CHECKING:
     from understudy.project import Project
 
-__all__ = ["full_id", "moment", "open_project", "warn_on_stderr"]
+__all__ = ["full_id", "log_on_stderr", "moment", "open_project"]
 
 
 def open_project(ctx: typer.Context) -> Project:
@@ -41,18 +44,23 @@ def moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def warn_on_stderr(*, everything: bool = False) -> None:
+@contextmanager
+def log_on_stderr(*, everything: bool = False) -> Iterator[None]:
     """Show what the engine logs as plain lines on stderr: trouble, or everything. No secrets."""
     import logging
-    import sys
 
     from understudy.secrets import redact
 
     class Plain(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            sys.stderr.write(redact(record.getMessage()) + "\n")
+            note(redact(record.getMessage()))
 
     logger = logging.getLogger("understudy")
-    logger.handlers = [Plain()]
-    logger.propagate = False
+    before = logger.handlers, logger.propagate, logger.level
+    logger.handlers, logger.propagate = [Plain()], False
     logger.setLevel(logging.INFO if everything else logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before[:2]
+        logger.setLevel(before[2])

@@ -10,7 +10,7 @@ import typer
 
 from understudy.cli.exit_codes import code_for_state
 from understudy.cli.following import ENDED, Sights, drive
-from understudy.cli.opened import open_project, warn_on_stderr
+from understudy.cli.opened import log_on_stderr, open_project
 from understudy.cli.output import note, print_json, progress
 from understudy.cli.report import prepared_json, show_prepared, show_report
 from understudy.states import State
@@ -39,9 +39,8 @@ def run(
     """Run a recipe to its verdict. Killed or stopped, running it again goes on where it was."""
     from understudy.pipeline import start_run
 
-    warn_on_stderr()
     sights = Sights()
-    with open_project(ctx) as project:
+    with log_on_stderr(), open_project(ctx) as project:
         prepared = prepare(project, recipe, quiet=as_json)
         if not as_json:
             show_prepared(prepared)

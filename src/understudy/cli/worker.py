@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from understudy.cli.opened import moment, open_project, warn_on_stderr
+from understudy.cli.opened import log_on_stderr, moment, open_project
 from understudy.cli.output import note
 
 if TYPE_CHECKING:
@@ -39,16 +39,15 @@ def worker(
     """Drive all jobs of the store until SIGTERM or Ctrl-C; the step at hand is finished first."""
     from understudy.engine import Worker
 
-    warn_on_stderr(everything=True)
-    with open_project(ctx) as project:
+    with log_on_stderr(everything=True), open_project(ctx) as project:
         engine = project.engine()
         threads = concurrency or project.config.worker.concurrency
         made = Worker(engine, concurrency=threads)
         if once:
             note(f"{made.once()} operations stepped.")
             return
-        note(f"Worker {engine.worker} drives {project.config.store.shown}.")
         with _stopping(made):
+            note(f"Worker {engine.worker} drives {project.config.store.shown}.")
             made.run(until=_Until(engine, drain=drain, max_idle=max_idle))
         note("Worker ended; running it again goes on.")
 
