@@ -14,6 +14,9 @@ from understudy.testing import BackendSuite
 
 MUTANTS = Path(__file__).with_name("mutants.py")
 
+# Forty-eight suites of fifty tests run in the first test's set-up.
+pytestmark = pytest.mark.timeout(300)
+
 CAUGHT_BY = {
     "CancelOfEndedRaises": "test_cancel_ends_in_cancelled_and_may_be_repeated",
     "CancelledIsFailed": "test_cancelled_is_never_failed",
@@ -69,7 +72,19 @@ CAUGHT_BY = {
 def caught(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The tests that failed, by mutant; all suites run in one process of their own."""
     report = tmp_path_factory.mktemp("mutants") / "report.xml"
-    command = [sys.executable, "-m", "pytest", str(MUTANTS), "-q", "-p", "no:cacheprovider"]
+    quick = [
+        "-q",
+        "--tb=no",
+        "-r",
+        "N",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:hypothesispytest",
+        "-p",
+        "no:anyio",
+    ]
+    command = [sys.executable, "-m", "pytest", str(MUTANTS), *quick]
     done = subprocess.run(
         [*command, f"--junitxml={report}"], capture_output=True, text=True, check=False
     )
