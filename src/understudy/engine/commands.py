@@ -18,6 +18,8 @@ from understudy.store import schema
 
 __all__ = ["attach", "cancel", "pause", "resume", "retry", "submit"]
 
+_TRAINED = (State.REGISTERING, State.EVALUATING)
+
 
 def submit(
     engine: Engine, *, plan: Plan, backend: str, dataset_id: str, run_key: str, train_key: str
@@ -33,6 +35,9 @@ def submit(
     now = engine.now()
     engine.reach("upload.before-intent")
     with engine.store.write() as tx:
+        if engine.store.postgres:
+            # Two that begin the same training at once: the second must see the first.
+            tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(train_key))))
         same = sa.select(schema.jobs.c.id).where(schema.jobs.c.run_key == run_key)
         present = tx.execute(same).scalar()
         if present is not None:
@@ -126,7 +131,12 @@ def _require(engine: Engine, job_id: str, what: str) -> None:
 def _wish(engine: Engine, job_id: str, event: Event, wish: str) -> State:
     now = engine.now()
     with engine.store.write() as tx:
-        job = jobs.get(tx, job_id)
+        job = _locked(tx, job_id)
+        if event is Event.CANCEL and job.stage in _TRAINED:
+            raise ConfigError(
+                f"{job.id} has its model already, so there is nothing left to cancel; "
+                f"`understudy jobs retry {job.id}` goes on with {job.stage.value}"
+            )
         state = jobs.apply(
             tx, job.id, event, at=now, cause=f"{wish} was asked for", worker=engine.worker
         )
@@ -134,6 +144,12 @@ def _wish(engine: Engine, job_id: str, event: Event, wish: str) -> State:
             if op.status in operations.ACTIVE:
                 _set(tx, op.key, wish=wish if op.kind == "train" else None, due_at=now)
     return state
+
+
+def _locked(tx: sa.Connection, job_id: str) -> JobRecord:
+    job = jobs.get(tx, job_id)
+    operations.lock_job(tx, job.id)
+    return jobs.get(tx, job.id)
 
 
 def retry(engine: Engine, job_id: str, *, resubmit: bool = False) -> State:
@@ -146,7 +162,13 @@ def retry(engine: Engine, job_id: str, *, resubmit: bool = False) -> State:
     """
     now = engine.now()
     with engine.store.write() as tx:
-        job = jobs.get(tx, job_id)
+        job = _locked(tx, job_id)
+        active = [op for op in operations.of_job(tx, job.id) if op.status in operations.ACTIVE]
+        if resubmit and all(op.kind != "train" for op in active):
+            raise ConfigError(
+                f"{job.id} has no submission in doubt, so there is nothing to submit once more; "
+                f"use `understudy jobs retry {job.id}`"
+            )
         event = Event.RESUBMIT if resubmit else Event.RETRY
         state = jobs.apply(
             tx,
@@ -157,12 +179,10 @@ def retry(engine: Engine, job_id: str, *, resubmit: bool = False) -> State:
             worker=engine.worker,
             problem=None,
         )
-        for op in operations.of_job(tx, job.id):
-            if op.status not in operations.ACTIVE:
-                continue
+        for op in active:
             changes: dict[str, Any] = {"due_at": now, "failures": 0, "looks": 0}
             if resubmit and op.kind == "train":
-                changes |= {"status": "intended", "handle": None}
+                changes |= {"status": "intended", "handle": None, "wish": None}
             _set(tx, op.key, **changes)
     return state
 
@@ -173,7 +193,7 @@ def attach(engine: Engine, job_id: str, remote_id: str) -> State:
     handle = Handle(kind="job", id=remote_id)
     engine.backends.backend(_backend_of(engine, job_id)).poll(handle)
     with engine.store.write() as tx:
-        job = jobs.get(tx, job_id)
+        job = _locked(tx, job_id)
         trains = [op for op in operations.of_job(tx, job.id) if op.kind == "train"]
         if not trains or trains[-1].status not in operations.ACTIVE:
             raise ConfigError(
@@ -195,6 +215,10 @@ def attach(engine: Engine, job_id: str, remote_id: str) -> State:
             handle={"kind": handle.kind, "id": handle.id, "data": {}},
             due_at=now,
             failures=0,
+            # Whoever may be submitting it at this moment must not write any more.
+            fence=schema.operations.c.fence + 1,
+            lease_owner=None,
+            lease_until=None,
         )
     return state
 

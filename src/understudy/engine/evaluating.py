@@ -15,7 +15,7 @@ from understudy.engine import jobs, operations
 from understudy.engine.answers import Book
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
-from understudy.errors import NotFound, PluginError, Retired
+from understudy.errors import NotFound, PluginError, Retired, StaleRecord, Unavailable
 from understudy.evaluate import (
     EvaluationReport,
     Interval,
@@ -32,7 +32,7 @@ from understudy.store import registry
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-__all__ = ["Subject", "answers_of", "step", "test_rows"]
+__all__ = ["Subject", "answers_of", "list_lost", "step", "test_rows"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +64,9 @@ def step(engine: Engine, op: Operation) -> None:
     with engine.store.read() as tx:
         job = jobs.get(tx, op.job_id)
         student = registry.get_model(tx, op.payload["model"])
-        present = _present(tx, job, student)
-    _book(engine, op, job, op.backend).list_lost()
+        target = registry.alias_target(tx, job.plan.alias) if job.plan.alias else None
+        present = registry.get_model(tx, target) if target not in {None, student.id} else None
+    list_lost(engine, op, job)
     rows = test_rows(engine, job)
     scored = [
         one
@@ -77,15 +78,13 @@ def step(engine: Engine, op: Operation) -> None:
     now = engine.now()
     with engine.store.write() as tx:
         operations.save(tx, op, at=now, status="done", due_at=None)
-        _store(tx, engine, op, job, student, report)
+        _store(tx, engine, op, job, student, report, target=target)
     engine.reach("evaluate.stored")
 
 
-def _present(
-    tx: sa.Connection, job: jobs.JobRecord, student: registry.ModelVersion
-) -> registry.ModelVersion | None:
-    target = registry.alias_target(tx, job.plan.alias) if job.plan.alias else None
-    return registry.get_model(tx, target) if target and target != student.id else None
+def list_lost(engine: Engine, op: Operation, job: jobs.JobRecord) -> None:
+    """List what an earlier attempt asked without seeing the answer."""
+    _book(engine, op, job, op.backend).list_lost()
 
 
 def _subjects(
@@ -220,6 +219,28 @@ def _labels(
     )
 
 
+def _take_alias(
+    tx: sa.Connection,
+    job: jobs.JobRecord,
+    student: registry.ModelVersion,
+    target: str | None,
+    now: float,
+) -> None:
+    assert job.plan.alias is not None
+    try:
+        registry.move_alias(
+            tx,
+            alias=job.plan.alias,
+            model_id=student.id,
+            cause=f"verdict of {job.id}",
+            at=now,
+            expected=target,
+        )
+    except StaleRecord as error:
+        # The verdict rests on a comparison with a model that is not the present one any more.
+        raise Unavailable(f"{error}; the comparison is made again") from None
+
+
 def _store(  # noqa: PLR0917
     tx: sa.Connection,
     engine: Engine,
@@ -227,6 +248,8 @@ def _store(  # noqa: PLR0917
     job: jobs.JobRecord,
     student: registry.ModelVersion,
     report: EvaluationReport,
+    *,
+    target: str | None,
 ) -> None:
     now = engine.now()
     verdict = report.verdict
@@ -242,9 +265,7 @@ def _store(  # noqa: PLR0917
     )
     ledger.settle(tx, operation=op.key, kind="evaluate", at=now)
     if verdict.passed and job.plan.alias:
-        registry.move_alias(
-            tx, alias=job.plan.alias, model_id=student.id, cause=f"verdict of {job.id}", at=now
-        )
+        _take_alias(tx, job, student, target, now)
     jobs.apply(
         tx,
         job.id,

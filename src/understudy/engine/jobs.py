@@ -141,8 +141,11 @@ def get(tx: sa.Connection, job_id: str) -> JobRecord:
     Raises:
         ConfigError: none or several do.
     """
-    query = sa.select(jobs).where(jobs.c.id.startswith(job_id, autoescape=True)).limit(2)
-    rows = tx.execute(query).mappings().all()
+    # By far the most look-ups give the whole id, for which there is an index.
+    rows = tx.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().all()
+    if not rows:
+        query = sa.select(jobs).where(jobs.c.id.startswith(job_id, autoescape=True)).limit(2)
+        rows = tx.execute(query).mappings().all()
     if len(rows) == 1:
         return _record(rows[0])
     if rows:

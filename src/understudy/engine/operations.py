@@ -28,11 +28,13 @@ __all__ = [
     "get",
     "guard",
     "insert",
+    "lock_job",
     "next_due",
     "of_job",
     "reschedule_many",
     "save",
     "still_ours",
+    "unless_wished",
 ]
 
 ACTIVE = ("intended", "sending", "live")
@@ -234,7 +236,7 @@ def reschedule_many(
             operations.c.key == sa.bindparam("b_key"), operations.c.fence == sa.bindparam("b_fence")
         )
         .values(
-            due_at=sa.bindparam("b_due"),
+            due_at=unless_wished(sa.bindparam("b_due"), at),
             looks=operations.c.looks + 1,
             failures=0,
             lease_owner=None,
@@ -246,6 +248,11 @@ def reschedule_many(
         statement,
         [{"b_key": op.key, "b_fence": op.fence, "b_due": when} for op, when in due],
     )
+
+
+def unless_wished(due: Any, now: float) -> sa.ColumnElement[float]:
+    """``due``, but at once where a person asked for something while the worker was at it."""
+    return sa.case((operations.c.wish.is_not(None), now), else_=due)
 
 
 def still_ours(store: Store, operation: Operation, *, now: float) -> bool:
@@ -280,6 +287,16 @@ def get(tx: sa.Connection, key: str) -> Operation:
     """The operation with that key."""
     row = tx.execute(_joined().where(operations.c.key == key)).mappings().one()
     return _operation(row)
+
+
+def lock_job(tx: sa.Connection, job_id: str) -> None:
+    """Hold a job's operations until commit.
+
+    Workers write to the operation first and to its job second. Whoever changes both does it in
+    that order, or the two wait for each other for ever.
+    """
+    query = sa.select(operations.c.key).where(operations.c.job_id == job_id)
+    tx.execute(query.order_by(operations.c.key).with_for_update())
 
 
 def of_job(tx: sa.Connection, job_id: str) -> list[Operation]:

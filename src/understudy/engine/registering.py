@@ -5,7 +5,7 @@ from __future__ import annotations
 from understudy.backend import SupportsInfer
 from understudy.engine import jobs, operations
 from understudy.engine.context import Engine
-from understudy.engine.evaluating import Subject, answers_of, test_rows
+from understudy.engine.evaluating import Subject, answers_of, list_lost, test_rows
 from understudy.engine.operations import Operation
 from understudy.errors import BackendError, PluginError
 from understudy.model import Handle, Json, ModelRef
@@ -28,6 +28,7 @@ def step(engine: Engine, op: Operation) -> None:
             f"{op.backend} trained {ref.id} but cannot answer, so it cannot be evaluated; "
             "register it through a backend that serves it"
         )
+    list_lost(engine, op, job)
     _probe(engine, op, job, ref)
     engine.reach("register.probed")
     now = engine.now()

@@ -21,10 +21,11 @@ from understudy.engine.backoff import poll_interval, tick
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
 from understudy.engine.trouble import after_trouble, close, need_attention
-from understudy.errors import BackendError, StaleRecord, TerminalError
+from understudy.errors import AuthError, BackendError, StaleRecord, TerminalError
 from understudy.model import Handle, RemoteState, RemoteStatus
 from understudy.secrets import redact
-from understudy.states import Event, State, next_state
+from understudy.states import TRANSITIONS, Event, State, next_state
+from understudy.store import schema
 
 __all__ = ["TrainStarter", "step", "watch"]
 
@@ -219,20 +220,28 @@ def _grant(engine: Engine, op: Operation) -> None:
             backend.resume(op.handle)
         else:
             refused = f"{op.backend} cannot {op.wish} a job"
+    except AuthError:
+        raise  # says nothing about the wish, which stays until the key is good again
     except TerminalError as error:
         refused = str(error)
     now = engine.now()
+    wish = schema.operations.c.wish
     with engine.store.write() as tx:
-        operations.save(tx, op, at=now, wish=None, due_at=now, looks=0, failures=0)
-        if refused and op.job_id:
-            jobs.apply(
-                tx,
-                op.job_id,
-                Event.WISH_REFUSED,
-                at=now,
-                cause=f"{op.wish} refused: {refused}",
-                worker=engine.worker,
-            )
+        # Another wish may have been made meanwhile: it stands, and this one is of no account.
+        left = sa.case((wish == op.wish, sa.null()), else_=wish)
+        operations.save(tx, op, at=now, wish=left, due_at=now, looks=0, failures=0)
+        if refused and operations.get(tx, op.key).wish is None:
+            _refuse(tx, engine, op, refused)
+
+
+def _refuse(tx: sa.Connection, engine: Engine, op: Operation, why: str) -> None:
+    assert op.job_id is not None
+    now, cause = engine.now(), f"{op.wish} refused: {why}"
+    if (jobs.get(tx, op.job_id).state, Event.WISH_REFUSED) in TRANSITIONS:
+        jobs.apply(tx, op.job_id, Event.WISH_REFUSED, at=now, cause=cause, worker=engine.worker)
+    else:
+        name = Event.WISH_REFUSED.value
+        jobs.note(tx, op.job_id, name, at=now, cause=cause, worker=engine.worker)
 
 
 def _take_in(engine: Engine, op: Operation, status: RemoteStatus) -> None:
@@ -248,7 +257,7 @@ def _take_in(engine: Engine, op: Operation, status: RemoteStatus) -> None:
             tx,
             op,
             at=now,
-            due_at=_next_look(engine, op),
+            due_at=operations.unless_wished(_next_look(engine, op), now),
             looks=0 if changed else op.looks + 1,
             failures=0,
             last_raw=status.raw,

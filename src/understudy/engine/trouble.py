@@ -13,11 +13,12 @@ from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
 from understudy.errors import (
     BudgetExceeded,
+    ConfigError,
+    DataError,
     OutcomeUnknown,
     PluginError,
     TerminalError,
     TransientError,
-    UnderstudyError,
 )
 from understudy.secrets import redact
 from understudy.states import TERMINAL, Event, State
@@ -27,8 +28,8 @@ __all__ = ["after_trouble", "close", "need_attention", "release"]
 
 def after_trouble(engine: Engine, op: Operation, error: Exception) -> None:
     """Back off from what may pass; ask a person about what will not. Never fail the job."""
-    for_a_person = (TerminalError, BudgetExceeded, PluginError)
-    unexpected = not isinstance(error, UnderstudyError)
+    for_a_person = (TerminalError, BudgetExceeded, PluginError, ConfigError, DataError)
+    unexpected = not isinstance(error, TransientError | OutcomeUnknown)
     if isinstance(error, for_a_person):
         need_attention(engine, op, str(error))
     elif unexpected and op.failures + 1 >= engine.timing.give_up_after:

@@ -93,12 +93,19 @@ class Worker:
         for thread in (keeper, *threads):
             thread.start()
         try:
-            while not self._stop.is_set() and not (until and until()):
+            while not self._stop.is_set() and not self._reached(until):
                 self._stop.wait(0.1)
         finally:
             self._stop.set()
             for thread in threads:
                 thread.join()
+
+    def _reached(self, until: Callable[[], bool] | None) -> bool:
+        try:
+            return until is not None and until()
+        except Exception as error:  # noqa: BLE001 - the store may be away for a moment
+            log.warning("worker: %s", redact(f"{type(error).__name__}: {error}"))
+            return False
 
     def _loop(self) -> None:
         while not self._stop.is_set():

@@ -193,13 +193,23 @@ def alias_moves(tx: sa.Connection, alias: str) -> list[AliasMove]:
 
 
 def move_alias(
-    tx: sa.Connection, *, alias: str, model_id: str, cause: str, at: float, force: bool = False
+    tx: sa.Connection,
+    *,
+    alias: str,
+    model_id: str,
+    cause: str,
+    at: float,
+    force: bool = False,
+    expected: str | None = "",
 ) -> AliasMove:
     """Point ``alias`` at ``model_id`` and keep the move.
 
+    ``expected`` is the version that the alias must point at now (None: it must not exist);
+    without it any will do.
+
     Raises:
         ConfigError: the version does not exist, or has no passing verdict and ``force`` is off.
-        StaleRecord: somebody else moved the alias in the same moment.
+        StaleRecord: somebody else moved the alias, in the same moment or since ``expected``.
     """
     get_model(tx, model_id)
     latest = tx.execute(
@@ -214,7 +224,15 @@ def move_alias(
             f"{model_id} {state}, so alias {alias!r} stays where it is; evaluate a better "
             "student, or use --force (it is recorded)"
         )
-    move = _swap(tx, alias=alias, model_id=model_id, cause=cause, at=at, forced=not latest)
+    move = _swap(
+        tx,
+        alias=alias,
+        model_id=model_id,
+        cause=cause,
+        at=at,
+        forced=not latest,
+        expected=expected,
+    )
     tx.execute(
         sa.insert(schema.alias_moves).values(
             **{name: getattr(move, name) for name in AliasMove.__dataclass_fields__}
@@ -224,10 +242,21 @@ def move_alias(
 
 
 def _swap(
-    tx: sa.Connection, *, alias: str, model_id: str, cause: str, at: float, forced: bool
+    tx: sa.Connection,
+    *,
+    alias: str,
+    model_id: str,
+    cause: str,
+    at: float,
+    forced: bool,
+    expected: str | None,
 ) -> AliasMove:
     table = schema.aliases
     row = tx.execute(sa.select(table).where(table.c.name == alias)).mappings().first()
+    present = None if row is None else row["model_id"]
+    moved = StaleRecord(f"alias {alias!r} was moved by somebody else; look and try again")
+    if expected not in {"", present}:
+        raise moved
     if row is None:
         values = {"name": alias, "model_id": model_id, "moves": 1, "updated_at": at}
         change = insert(tx, table).values(**values).on_conflict_do_nothing()
@@ -239,10 +268,10 @@ def _swap(
         )
     change = change.execution_options(preserve_rowcount=True)
     if tx.execute(change).rowcount != 1:
-        raise StaleRecord(f"alias {alias!r} was moved by somebody else; look and try again")
+        raise moved
     return AliasMove(
         alias=alias,
-        from_model=None if row is None else row["model_id"],
+        from_model=present,
         to_model=model_id,
         cause=cause,
         forced=forced,
