@@ -76,6 +76,8 @@ def _tell(job: JobRecord, recipe: Path, *, new: bool) -> None:
         )
     else:
         note(f"This run is {job.id} already, and it is {job.state.value}; it goes on there.")
+    if job.state is State.PAUSED:
+        note(f"It waits until `understudy jobs resume {job.id}` is said.")
 
 
 def _detached(job: JobRecord, prepared: Prepared, *, new: bool, as_json: bool) -> int:
