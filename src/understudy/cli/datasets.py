@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Datasets and the rows that they left out.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Datasets and the rows that they left out."
+)
 
 Reference = Annotated[str, typer.Argument(help="Id of the dataset, or its beginning.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

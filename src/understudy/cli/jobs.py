@@ -17,7 +17,7 @@ from understudy.states import State
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="List, follow and steer jobs.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, follow and steer jobs.")
 
 Job = Annotated[str, typer.Argument(help="Id of the job, or its beginning.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

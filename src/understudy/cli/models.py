@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Model versions and the aliases that name them.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Model versions and the aliases that name them.",
+)
 
 Reference = Annotated[str, typer.Argument(help="NAME@VERSION or its beginning, or an alias.")]
 Alias = Annotated[str, typer.Argument(help="The alias.")]

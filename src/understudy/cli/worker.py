@@ -48,7 +48,9 @@ def worker(
             return
         with _stopping(made):
             note(f"Worker {engine.worker} drives {project.config.store.shown}.")
-            made.run(until=_Until(engine, drain=drain, max_idle=max_idle))
+            until = _Until(engine, drain=drain, max_idle=max_idle)
+            made.run(until=until)
+            until.tell()
         note("Worker ended; running it again goes on.")
 
 
@@ -65,12 +67,20 @@ class _Until:
             self._event = newest_event(tx)
 
     def __call__(self) -> bool:
-        from understudy.engine.looking import events_since, outstanding
-
         now = time.monotonic()
         if now < self._look_at:
             return False
         self._look_at = now + _LOOK_EVERY
+        left = self.tell()
+        if left:
+            self._busy_at = now
+        idle = self._max_idle is not None and now - self._busy_at >= self._max_idle
+        return idle or (self._drain and not left)
+
+    def tell(self) -> int:
+        """Show what the worker did since the last call; how many operations are left."""
+        from understudy.engine.looking import events_since, outstanding
+
         with self._engine.store.read() as tx:
             left = outstanding(tx)
             new = events_since(tx, self._event, worker=self._engine.worker)
@@ -78,10 +88,7 @@ class _Until:
             self._event = event.id
             change = f"{event.from_state} -> {event.to_state}"
             note(f"{moment(event.at)} {event.job_id} {change}: {event.cause}")
-        if left:
-            self._busy_at = now
-        idle = self._max_idle is not None and now - self._busy_at >= self._max_idle
-        return idle or (self._drain and not left)
+        return left
 
 
 @contextmanager
