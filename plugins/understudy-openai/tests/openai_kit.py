@@ -38,7 +38,8 @@ class Wire:
         path = request.url.path.removeprefix("/v1")
         replies = self.script.get((request.method, path))
         if not replies:
-            return error(404, f"no such path {path}")
+            missing: httpx2.Response = error(404, f"no such path {path}")
+            return missing
         reply = replies[0] if len(replies) == 1 else replies.pop(0)
         reply = reply(request) if callable(reply) else reply
         if isinstance(reply, Exception):
@@ -63,7 +64,10 @@ class Direct(httpx2.BaseTransport):
     """Hands requests over as they are; the SDK's own mock reads their bodies first."""
 
     def __init__(self, answer: Callable[[httpx2.Request], httpx2.Response]) -> None:
-        self.handle_request = answer  # type: ignore[method-assign]
+        self._answer = answer
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        return self._answer(request)
 
 
 class FakeWireBackend(OpenAIBackend):

@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cassette_kit import FOLDER, SCENARIOS, backend_at, recorder
-from sandbox_kit import QUICK, SECRET, SteppedSandbox
+from openai_cassette_kit import FOLDER, SCENARIOS, backend_at, recorder
+from openai_sandbox_kit import QUICK, SECRET, SteppedSandbox
 
 
 def record(name: str) -> None:
@@ -21,7 +22,7 @@ def record(name: str) -> None:
     tape = FOLDER / f"sandbox-{name}.yaml"
     tape.unlink(missing_ok=True)
     shutdown = "gpt-4o-mini-2024-07-18=30"
-    options = {**QUICK, "clock": "2028-01-01T00:00:00Z", "shutdown": shutdown}
+    options: dict[str, Any] = {**QUICK, "clock": "2028-01-01T00:00:00Z", "shutdown": shutdown}
     with (
         tempfile.TemporaryDirectory() as folder,
         SteppedSandbox(api_key=SECRET, **options) as sandbox,

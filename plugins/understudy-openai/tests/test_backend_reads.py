@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import tracemalloc
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -227,7 +228,7 @@ def test_a_file_is_never_whole_in_memory(
         nonlocal sent
         if request.method == "GET":
             return httpx2.Response(200, json=page())
-        sent += sum(len(chunk) for chunk in request.stream)
+        sent += sum(len(chunk) for chunk in cast("Iterable[bytes]", request.stream))
         file = {"id": "file-1", "object": "file"}
         return httpx2.Response(200, json=file | {"file": file})
 

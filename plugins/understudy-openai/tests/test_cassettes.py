@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pytest_socket import SocketBlockedError
 
-from cassette_kit import FOLDER, HOST, SCENARIOS, Still, backend_at, recorder
+from openai_cassette_kit import FOLDER, HOST, SCENARIOS, Still, backend_at, recorder
 
 TAPES = {name: FOLDER / f"sandbox-{name}.yaml" for name in SCENARIOS}
 REPLAY_KEY = "sk-replay-not-a-key"

@@ -18,7 +18,7 @@ from understudy_openai.plugin import understudy_backends
 
 pytest.importorskip("understudy_sandbox", reason="needs the sandbox plugin")
 
-from sandbox_kit import SECRET, ThreadSandbox
+from openai_sandbox_kit import SECRET, ThreadSandbox
 from understudy.testing import BackendSuite, ManualClock, ProviderAdapter, chat_rows
 from understudy_sandbox.config import Timings
 
@@ -138,7 +138,7 @@ class TestOpenAI(BackendSuite):
     """On a sandbox of its own for each line, with jobs and files of no other."""
 
     @pytest.fixture
-    def provider(self) -> Iterator[ProviderAdapter]:  # type: ignore[override]
+    def provider(self) -> Iterator[ProviderAdapter]:
         timings = Timings(processing=0.0, validating=2, queued=3, running=20, pausing=0.5)
         with ThreadSandbox(timings=timings) as sandbox:
             adapter = SandboxAdapter(sandbox)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from typing import Any
 
 import httpx2
 import openai
@@ -91,7 +92,7 @@ def test_a_subclass_that_comes_later_is_taken_for_its_parent() -> None:
         (503, {}, Unavailable),
     ],
 )
-def test_status_to_error(status: int, fields: dict[str, str], expected: type) -> None:
+def test_status_to_error(status: int, fields: dict[str, Any], expected: type) -> None:
     made = to_error(Failure(kind="status", status=status, **fields), what="ask", paid=False)
     assert type(made) is expected
     assert made.status == status
@@ -123,7 +124,7 @@ def test_trouble_on_the_way(kind: str) -> None:
 
 
 def test_too_many_jobs_comes_with_type_invalid_request_error() -> None:
-    told = {"type": "invalid_request_error", "code": "rate_limit_exceeded"}
+    told: Any = {"type": "invalid_request_error", "code": "rate_limit_exceeded"}
     for status in (429, 400):
         failure = Failure(kind="status", status=status, retry_after=7.0, **told)
         made = to_error(failure, what="create", paid=True)

@@ -9,6 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def objects(body: Any) -> Iterator[dict[str, Any]]:
 
 def check(one: dict[str, Any]) -> str:
     """Map ``one`` and hold it against what it says; gives the kind, or '' for other wires."""
-    kind, status = one["object"], one.get("status")
+    kind, status = str(one["object"]), str(one.get("status"))
     if kind in {"fine_tuning.job", "fine-tune"}:
         mapped = wire.job_status(one)
         assert (mapped.state, mapped.raw) == (RemoteState(JOBS[status]), status)
@@ -205,13 +206,15 @@ def test_words_printed_in_notebooks_are_known_statuses() -> None:
     )
 
 
+def ended_after(body: Any, after: str | None) -> Any:
+    return body if after is None else {}
+
+
 def test_recorded_lists_are_read_to_their_end() -> None:
     ends = 0
     for *_, body in interactions():
         if isinstance(body, dict) and body.get("object") == "list" and not body.get("has_more"):
-            pages = list(
-                lists.walk(lambda after, body=body: body if after is None else {}, what="")
-            )
+            pages = list(lists.walk(partial(ended_after, body), what=""))
             assert pages[0] is body
             ends += 1
     assert ends >= 20

@@ -38,7 +38,7 @@ from understudy_openai import OpenAIBackend, OpenAISettings
 
 pytest.importorskip("understudy_sandbox", reason="needs the sandbox plugin")
 
-from sandbox_kit import QUICK, SECRET, SteppedSandbox
+from openai_sandbox_kit import QUICK, SECRET, SteppedSandbox
 
 CREATE, RETRIEVE = "fine_tuning.jobs.create", "fine_tuning.jobs.retrieve"
 

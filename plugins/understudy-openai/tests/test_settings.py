@@ -65,6 +65,13 @@ def test_a_request_may_not_outlast_the_engines_lease() -> None:
         OpenAISettings(request_timeout=CAPABILITIES.request_timeout + 1)
 
 
+def test_the_transport_follows_no_redirect_and_keeps_loopback_off_proxies() -> None:
+    for url, by_proxy in (("http://127.0.0.1:9/v1", False), ("https://h/v1", True)):
+        settings = OpenAISettings(base_url=url)
+        with OpenAIBackend(name="x", settings=settings, clock=Clock()).transport() as made:
+            assert (made.follow_redirects, made.trust_env) == (False, by_proxy)
+
+
 def test_without_a_key_the_offline_part_works_and_a_request_says_what_to_set() -> None:
     backend = OpenAIBackend(name="mine", settings=OpenAISettings(), clock=Clock())
     with pytest.raises(AuthError, match=r"OPENAI_API_KEY, or api_key in \[backends.mine\]"):

@@ -17,7 +17,7 @@ from understudy_sandbox.server import build_app
 from understudy_sandbox.wire import Protocol
 
 SECRET = "sk-planted-73c1f0a5e9"
-QUICK = {"validate_seconds": 1, "queue_seconds": 1, "train_seconds": 5}
+QUICK: dict[str, Any] = {"validate_seconds": 1, "queue_seconds": 1, "train_seconds": 5}
 _ENDED = {"succeeded", "failed", "cancelled"}
 
 
