@@ -31,7 +31,6 @@ SPEED = 60.0
 START = "2028-01-01T00:00:00+00:00"
 HELD = {"held.files.create": "hold_before", "held.fine_tuning.jobs.create": "hold_after"}
 FROZEN = "frozen.train.sending-stored"
-_NOT_REACHED_ALONE = frozenset()
 
 
 @dataclass
@@ -69,7 +68,6 @@ class Matrix:
         self.count = 0
         self.lanes_wanted = lanes
         self.anchor = time.time()
-        self.retired: list[Path] = []
 
     def run(self) -> dict[str, Any]:
         """The whole matrix; the figures."""
@@ -166,6 +164,9 @@ class Matrix:
             lane.sandbox.faults(self.lag)
 
     def _next_job(self, lane: Lane) -> None:
+        if lane.name == "calm":
+            lane.recipe = None
+            return
         wanted = self.held if lane.name == "held" else self.wanted
         labels = [label for label, left in wanted.items() if left > 0]
         if not labels:

@@ -22,6 +22,12 @@ HEAD = "0001"
 _LOCK = 0x756E6465727374
 """PostgreSQL advisory lock that serialises migrations of many workers starting at once."""
 
+_POSTGRES_OPTIONS = "-c idle_in_transaction_session_timeout=10s"
+"""A worker frozen in the middle of a transaction must not keep its rows locked for the others.
+
+No transaction here waits for anything but the database, so ten seconds are ample.
+"""
+
 
 class Store:
     """A database with the schema of ``schema.py``.
@@ -71,7 +77,10 @@ def open_store(url: str) -> Store:
         parsed = make_url(url)
         if parsed.get_backend_name() == "postgresql":
             engine = sa.create_engine(
-                parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,
+                pool_size=10,
+                connect_args={"options": _POSTGRES_OPTIONS},
             )
         elif parsed.get_backend_name() == "sqlite":
             engine = _sqlite(parsed)
