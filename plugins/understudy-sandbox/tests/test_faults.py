@@ -216,3 +216,32 @@ def test_a_rule_that_is_none_is_refused(sandbox) -> None:
     with pytest.raises(SandboxError, match="400"):
         sandbox.faults({"on": CREATE, "do": "explode"})
     assert sandbox.fault_counts() == []
+
+
+def test_every_kind_is_in_the_readme_and_has_a_test() -> None:
+    from pathlib import Path
+    from typing import get_args
+
+    from understudy_sandbox.faults import Kind
+
+    here = Path(__file__)
+    readme = (here.parents[1] / "README.md").read_text(encoding="utf-8")
+    tests = here.read_text(encoding="utf-8")
+    tests += here.with_name("test_batches.py").read_text(encoding="utf-8")
+    assert [k for k in get_args(Kind) if f"`{k}`" not in readme] == []
+    assert [k for k in get_args(Kind) if f'"{k}"' not in tests] == []
+
+
+def test_every_operation_named_in_the_readme_exists() -> None:
+    import re
+    from pathlib import Path
+
+    from understudy_sandbox.routes import OPERATIONS
+
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    part = readme.partition("stands for anything:")[2].partition("A rule lets")[0]
+    named = set()
+    for text in re.findall(r"`([^`]+)`", part):
+        stem, _, rest = "".join(text.split()).partition("{")
+        named |= {stem + end for end in rest.rstrip("}").split(",")}
+    assert named == {op.name for op in OPERATIONS if not op.admin}

@@ -275,3 +275,12 @@ def test_deleting_a_fine_tune_takes_its_checkpoints(client, small_file, finish) 
             client.models.retrieve(name)
     with pytest.raises(openai.PermissionDeniedError):
         client.models.delete(BASE)
+
+
+def test_whole_numbers_are_learning_rates_too(client, small_file) -> None:
+    job = client.fine_tuning.jobs.create(
+        model=BASE,
+        training_file=small_file.id,
+        hyperparameters={"learning_rate_multiplier": 2, "batch_size": 4, "n_epochs": 1},
+    )
+    assert job.hyperparameters.learning_rate_multiplier == 2

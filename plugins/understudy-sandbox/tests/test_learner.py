@@ -205,3 +205,25 @@ def test_small_jobs_are_fitted_quickly(rows) -> None:
     assert answers(fit(pairs), "track order red boots")[0]
     # Far above the usual half second: it holds an order of magnitude, not a machine.
     assert time.process_time() - began < 10
+
+
+anything = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(anything, anything), min_size=1, max_size=12), anything)
+def test_no_rows_break_the_learner(pairs, asked) -> None:
+    (said,) = answers(fit(pairs, epochs=1), asked)
+    assert isinstance(said, str)
+
+
+def test_hostile_objects_are_survived() -> None:
+    hostile = [
+        '{"n": 123456789012345678901234567890, "s": "\\ud800", "l": [{"a": 1}, []]}',
+        '{"n": 1e400, "s": "", "l": [], "deep": {"er": {}}}',
+        '{"a": ' + "[" * 5000 + "]" * 5000 + "}",
+    ]
+    model = fit([(f"question {i % 3} is {i}", hostile[i % 3]) for i in range(12)])
+    for said in answers(model, "question 0", "question 1", ""):
+        assert said is not None
+        assert said.encode()

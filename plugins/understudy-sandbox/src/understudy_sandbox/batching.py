@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from understudy_sandbox.fits import Fits
     from understudy_sandbox.state import Doc, State
 
+_log = logging.getLogger(__name__)
 WINDOW = 86_400.0  # sandbox seconds from creation to expiry
 _KEPT = 30 * 86_400.0  # sandbox seconds that results are kept
 _CANCELLING = 1.0
@@ -91,15 +93,30 @@ class Batcher:
         self._working.add(name)
 
         def run() -> None:
+            batch = self._state.docs["batch"].get(name)
             try:
-                batch = self._state.docs["batch"].get(name)
                 if batch is not None and not batch["final"]:
                     task(batch)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the batch must end
+                _log.exception("batch %s broke off", name)
+                self._break_off(name, error)
             finally:
                 self._working.discard(name)
-            self.settle()
+            with self._lock:
+                if batch is not None and not batch["final"]:
+                    self._advance(batch, self._clock.now())
 
         self._pool.submit(run)
+
+    def _break_off(self, name: str, error: Exception) -> None:
+        # Ends the batch, or it would be tried again for ever. A model that was retired or deleted
+        # meanwhile is the usual reason, and its message may be shown.
+        said = str(error) if isinstance(error, ApiError) else "The sandbox broke off; see its log."
+        with self._lock:
+            batch = self._state.docs["batch"].get(name)
+            if batch is not None and not batch["final"]:
+                batch["problems"] = [BatchProblem(code="server_error", message=said).shown()]
+                self._finish(batch, {"status": "failed", "at": self._clock.now()})
 
     def _check(self, batch: Doc) -> None:
         found = check_batch(self._state.blob(batch["blob"]), batch["endpoint"])
@@ -107,6 +124,9 @@ class Batcher:
         if not isinstance(found, list):
             problems = self._admission(batch, found.model, found.tokens)
             batch.update(model=found.model, total=found.rows, tokens=found.tokens)
+            if not problems:
+                resolved = self._catalog.resolve(found.model)
+                batch.update(billed=[resolved.name, resolved.base])
         with self._lock:
             batch["problems"] = [p.shown() for p in problems]
             batch["checked_at"] = self._clock.now()
@@ -178,12 +198,13 @@ class Batcher:
                 },
             )
             if found.completed:
-                model = self._catalog.resolve(batch["model"])
+                # By name: the model itself may be retired or deleted by now.
+                model, base = batch["billed"]
                 self._bill.inference(
                     "batch",
                     batch["id"],
-                    model.name,
-                    model.base,
+                    model,
+                    base,
                     inputs=found.inputs,
                     outputs=found.outputs,
                 )
@@ -270,6 +291,7 @@ def new_batch(**fields: Any) -> Doc:
     return {
         "id": "batch_" + new_id("", 32).lower(),
         "model": None,
+        "billed": None,
         "total": 0,
         "tokens": 0,
         "problems": [],

@@ -34,8 +34,6 @@ Kind = Literal[
     "garbled_body",
     "echo_key",
 ]
-_ON_CREATE_JOB = "fine_tuning.jobs.create"
-_ON_CREATE_BATCH = "batches.create"
 
 
 class Rule(BaseModel):
@@ -51,7 +49,6 @@ class Rule(BaseModel):
         retry_after: seconds for the ``retry-after`` header.
         seconds: sandbox seconds of a list lag.
         value: the raw status to show.
-        polls: how many looks at a job show the raw status.
         at: share of the running time at which a job meets its fate.
         model: the model to retire.
         fraction: share of a batch that is done before it expires, or share of rows lost.
@@ -69,7 +66,6 @@ class Rule(BaseModel):
     retry_after: float | None = None
     seconds: float = 30.0
     value: str = "fancy_new_status"
-    polls: Annotated[int, Field(ge=1)] = 1
     at: Annotated[float, Field(ge=0, le=1)] = 0.0
     model: str | None = None
     fraction: Annotated[float, Field(ge=0, le=1)] = 0.5

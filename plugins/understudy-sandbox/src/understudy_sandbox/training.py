@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from understudy_sandbox.fits import Fits
     from understudy_sandbox.state import Doc, State
 
+_log = logging.getLogger(__name__)
 ORGANISATION = "sandbox"
 AUTO_RATE = 1.8  # what OpenAI shows for an automatic learning-rate multiplier
 _CHECKPOINTS = 3
@@ -92,11 +94,30 @@ class Trainer:
         def run() -> None:
             try:
                 task(name)
+            except Exception:  # noqa: BLE001 - whatever it is, the job must end
+                _log.exception("training of %s broke off", name)
+                self._break_off(name)
             finally:
                 self._working.discard(name)
-            self.settle()
+            with self._lock:
+                job = self._state.docs["job"].get(name)
+                if job is not None and not job["final"]:
+                    self._advance(job, self._clock.now())
 
         self._pool.submit(run)
+
+    def _break_off(self, name: str) -> None:
+        # A fault of the sandbox's own must end the job, or it would be tried again for ever.
+        with self._lock:
+            job = self._state.docs["job"].get(name)
+            if job is not None and not job["final"]:
+                reason = {
+                    "status": "failed",
+                    "code": "server_error",
+                    "message": "The sandbox's learner broke off at these rows; its log says where.",
+                    "param": None,
+                }
+                self._fail(job, self._clock.now(), reason)
 
     def _prepare(self, name: str) -> None:
         job = self._state.docs["job"].get(name)

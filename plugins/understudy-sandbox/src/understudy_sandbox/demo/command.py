@@ -91,5 +91,7 @@ def demo(
             env=env,
             check=False,
         ).returncode
-    typer.echo(_LAST_LINE)
+    if code:
+        # A run that came to its report has said so there.
+        typer.echo(_LAST_LINE)
     raise typer.Exit(code)

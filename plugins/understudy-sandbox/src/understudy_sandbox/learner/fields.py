@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import orjson
 
 from understudy_sandbox.learner.linear import Decision, Part, Score, pooled
 from understudy_sandbox.learner.spans import Copier, Span, Tagger, locate, text_of
@@ -24,11 +24,11 @@ _NEAREST_CHUNK = 200
 def _key(value: Any) -> str:
     if value is ABSENT:
         return _ABSENT
-    return orjson.dumps(value).decode()
+    return json.dumps(value)
 
 
 def _value(key: str) -> Any:
-    return ABSENT if key == _ABSENT else orjson.loads(key)
+    return ABSENT if key == _ABSENT else json.loads(key)
 
 
 def _there(value: Any) -> bool:

@@ -41,7 +41,7 @@ def parsed(text: str | None) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -79,6 +79,14 @@ def nested(leaves: Sequence[tuple[Path, Any]]) -> dict[str, Any]:
     return root
 
 
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Writer:
     """Writes objects the way the training rows were written: separators, indent, escapes."""
 
@@ -104,7 +112,9 @@ class Writer:
 
     def text(self, value: Any) -> str:
         """The object as text."""
-        return json.dumps(value, **self._style)
+        text = json.dumps(value, **self._style)
+        # Half of a surrogate pair can be escaped, not encoded.
+        return text if text.isascii() or _encodes(text) else json.dumps(value)
 
 
 class ObjectForm:
