@@ -46,8 +46,14 @@ class Trainer:
         with self._lock:
             self._state.docs["job"].put(job)
             self._live.add(job["id"])
-        self.settle()
+        self.refresh(job)
         return job
+
+    def refresh(self, job: Doc) -> None:
+        """Bring one job to where it should be now."""
+        with self._lock:
+            if not job["final"]:
+                self._advance(job, self._clock.now())
 
     def settle(self) -> None:
         """Bring every live job to where it should be now."""
@@ -99,10 +105,9 @@ class Trainer:
                 self._break_off(name)
             finally:
                 self._working.discard(name)
-            with self._lock:
-                job = self._state.docs["job"].get(name)
-                if job is not None and not job["final"]:
-                    self._advance(job, self._clock.now())
+            job = self._state.docs["job"].get(name)
+            if job is not None:
+                self.refresh(job)
 
         self._pool.submit(run)
 

@@ -104,7 +104,6 @@ async def create(provider: Provider, request: Request) -> Response:
 
 def _job(provider: Provider, request: Request) -> Doc:
     name = request.path_params["id"]
-    provider.trainer.settle()
     job = provider.state.docs["job"].get(name)
     if job is None:
         raise ApiError(
@@ -113,6 +112,7 @@ def _job(provider: Provider, request: Request) -> Doc:
             param="fine_tune_id",
             code="fine_tune_not_found",
         )
+    provider.trainer.refresh(job)
     return job
 
 
