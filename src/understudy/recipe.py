@@ -12,6 +12,7 @@ from understudy.model import Method
 from understudy.validation import parse, read_toml
 
 __all__ = [
+    "NAME",
     "Budget",
     "Cleaning",
     "Evaluation",
@@ -22,7 +23,8 @@ __all__ = [
     "load_recipe",
 ]
 
-_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+"""What names of runs, aliases and budgets look like."""
 
 
 class _Section(BaseModel):
@@ -105,7 +107,7 @@ class Evaluation(_Section):
 class Budget(_Section):
     """A hard stop before money is spent. Runs that name the same budget share it."""
 
-    name: str | None = Field(default=None, pattern=_NAME)
+    name: str | None = Field(default=None, pattern=NAME)
     limit_usd: Decimal = Field(gt=0)
     on_exhausted: Literal["attention", "cancel"] = "attention"
 
@@ -113,13 +115,13 @@ class Budget(_Section):
 class Recipe(_Section):
     """One run, from source to alias."""
 
-    name: str = Field(pattern=_NAME)
+    name: str = Field(pattern=NAME)
     source: Source
     cleaning: Cleaning = Cleaning()
     split: Split = Split()
     train: Train
     evaluation: Evaluation = Evaluation()
-    alias: str | None = Field(default=None, pattern=_NAME)
+    alias: str | None = Field(default=None, pattern=NAME)
     budget: Budget
 
     @field_validator("alias", "name")

@@ -139,6 +139,7 @@ def alias(
     from understudy.reports import find_model
     from understudy.store import registry
 
+    _require_name(name)
     with open_project(ctx) as project:
         if reference is None:
             with project.store.read() as tx:
@@ -154,6 +155,19 @@ def alias(
                 force=force,
             )
     _moved(move, as_json=as_json)
+
+
+def _require_name(name: str) -> None:
+    import re
+
+    from understudy.errors import ConfigError
+    from understudy.recipe import NAME
+
+    if not re.fullmatch(NAME, name):
+        raise ConfigError(
+            f"{name!r} cannot be an alias; write it with a-z, 0-9, '.', '_' and '-', a letter or "
+            "digit first, and at most 63 of them"
+        )
 
 
 def _history(

@@ -83,6 +83,7 @@ def test_watch_says_that_nobody_drives_the_job(shop: Shop, monkeypatch):
         (("jobs", "attach", "a", "b", "--recipe", "recipe.toml"), "give the provider's job id"),
         (("models", "show", "nope@1"), "there is no model version or alias 'nope@1'"),
         (("models", "alias", "nope"), "there is no alias 'nope'"),
+        (("models", "alias", "Nope@1", "intents@1"), "'Nope@1' cannot be an alias"),
         (("datasets", "show", "nope"), "there is no dataset 'nope'"),
         (("run", "absent.toml"), "understudy init"),
     ],

@@ -5,7 +5,11 @@ from decimal import Decimal
 
 from cli_kit import Shop, ended, read_until
 
+from understudy.cli import following
 from understudy.cli.exit_codes import ExitCode
+from understudy.config import load_config
+from understudy.engine import operations
+from understudy.store import open_store
 
 
 def test_a_run_ends_ready_and_its_figures_agree_with_the_bill(shop: Shop):
@@ -118,6 +122,22 @@ def test_an_interrupted_run_stops_cleanly_and_says_how_to_go_on(slow_shop: Shop)
     slow_shop.sandbox.advance(1_000_000)
     assert slow_shop.call("worker", "--drain").code == ExitCode.OK
     assert slow_shop.job()["state"] == "ready"
+
+
+def test_a_run_waits_for_the_lease_of_a_worker_that_is_gone_and_says_so(shop: Shop, monkeypatch):
+    shop.call("run", "recipe.toml", "--detach")
+    config = load_config()
+    store = open_store(config.store.url.get_secret_value())
+    claimed = operations.claim(
+        store, owner="gone", now=config.clock.now(), lease=40, limit=1, watched=False
+    )
+    store.close()
+    assert len(claimed) == 1
+    monkeypatch.setattr(following, "_PATIENCE", 0)
+    said = shop.call("run", "recipe.toml")
+    assert said.code == ExitCode.OK
+    assert "Worker gone holds job-" in said.err
+    assert said.err.count("if it is gone, this one goes on then") == 1
 
 
 def test_a_worker_ends_on_sigterm(slow_shop: Shop):
