@@ -80,7 +80,7 @@ class Clock(Protocol):
 class Params(BaseModel):
     """Base of a backend's hyperparameters: unknown names are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Settings(BaseModel):
@@ -90,7 +90,7 @@ class Settings(BaseModel):
     variables that ``env`` names, as ``{field: VARIABLE}``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     env: ClassVar[Mapping[str, str]] = {}
 
 

@@ -49,7 +49,7 @@ class ScorerSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PriceTable:
-    """Prices of training and hosting: ``path`` of a TOML file in the form of costs/prices.toml."""
+    """Prices of training and hosting: a TOML file in the form of costs/training_prices.toml."""
 
     name: str
     path: str

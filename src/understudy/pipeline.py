@@ -19,7 +19,7 @@ from understudy.costs.money import to_nanos
 from understudy.data import Dataset, count, prepare, request_tokens
 from understudy.engine import Engine, adopting, commands, jobs
 from understudy.engine.jobs import JobRecord, Plan
-from understudy.errors import ConfigError, Retired
+from understudy.errors import ConfigError, NotFound, Retired
 from understudy.model import Estimate, JobSpec, Json, Lifecycle
 from understudy.project import Project
 from understudy.recipe import Recipe
@@ -45,6 +45,8 @@ class Prepared:
     estimate: RunEstimate
     training: Estimate
     warnings: tuple[str, ...]
+    closed: str | None = None
+    """Why no new job can be started on the base model; one that runs already goes on."""
 
     @property
     def train_key(self) -> str:
@@ -81,7 +83,6 @@ def prepare_run(
     Raises:
         ConfigError: hyperparameters or limits that cannot work, each with its fix.
         DataError: the source cannot be used.
-        Retired: the base model is shut down, or closed for training.
     """
     train = recipe.train
     _refuse_secrets(recipe)
@@ -89,18 +90,33 @@ def prepare_run(
     where = f"[train.hyperparameters] for {train.backend}"
     parse(type(backend).Params, train.hyperparameters, where=where)
     project.scorer(recipe.evaluation.scorer)
-    capabilities = project.capabilities(train.backend)
-    warnings = _lifecycle(project, backend, train.base_model) if online else ()
+    warnings, closed = _lifecycle(project, backend, train.base_model) if online else ((), None)
     dataset = prepare(
         source=recipe.source,
         cleaning=recipe.cleaning,
         split=recipe.split,
         method=train.method,
         root=project.data_root,
-        max_row_tokens=capabilities.max_row_tokens,
+        max_row_tokens=project.capabilities(train.backend).max_row_tokens,
         progress=progress,
     )
-    spec = JobSpec(
+    spec = _spec(recipe, dataset)
+    _require_valid(backend, spec)
+    training = _billed(backend, spec)
+    return Prepared(
+        recipe=recipe,
+        dataset=dataset,
+        spec=spec,
+        training=training,
+        estimate=_estimate(project, recipe, dataset, training),
+        warnings=warnings,
+        closed=closed,
+    )
+
+
+def _spec(recipe: Recipe, dataset: Dataset) -> JobSpec:
+    train = recipe.train
+    return JobSpec(
         base_model=train.base_model,
         method=train.method,
         training=dataset.rows("train"),
@@ -111,21 +127,15 @@ def prepare_run(
         metadata=train.metadata,
         integrations=train.integrations,
     )
+
+
+def _require_valid(backend: Backend, spec: JobSpec) -> None:
     problems = backend.validate(spec)
     if problems:
         raise ConfigError(
-            f"{train.backend} cannot train this: "
+            f"{backend.name} cannot train this: "
             + "; ".join(f"[{item.field}] {item.message}. {item.fix}" for item in problems)
         )
-    training = _billed(backend, spec)
-    return Prepared(
-        recipe=recipe,
-        dataset=dataset,
-        spec=spec,
-        training=training,
-        estimate=_estimate(project, recipe, dataset, training),
-        warnings=warnings,
-    )
 
 
 def _refuse_secrets(recipe: Recipe) -> None:
@@ -146,22 +156,27 @@ def _billed(backend: Backend, spec: JobSpec) -> Estimate:
     return Estimate(tokens=tokens, at_most=tokens * 50, epochs=1, notes=(note,))
 
 
-def _lifecycle(project: Project, backend: Backend, model: str) -> tuple[str, ...]:
+def _lifecycle(
+    project: Project, backend: Backend, model: str
+) -> tuple[tuple[str, ...], str | None]:
+    """Warnings about days that are near, and why the model is closed, if it is."""
     if not isinstance(backend, SupportsLifecycle):
-        return ()
-    life = backend.lifecycle(model)
+        return (), None
     today = datetime.fromtimestamp(project.config.clock.now(), UTC).date()
-    return _ends(life, today)
+    try:
+        return _ends(backend.lifecycle(model), today)
+    except (NotFound, Retired) as error:
+        return (), str(error)
 
 
-def _ends(life: Lifecycle, today: date) -> tuple[str, ...]:
+def _ends(life: Lifecycle, today: date) -> tuple[tuple[str, ...], str | None]:
     warnings = []
     for what, day in (("training", life.training_until), ("answers", life.inference_until)):
         if day is None:
             continue
         left = (date.fromisoformat(day) - today).days
         if left < 0:
-            raise Retired(
+            return (), (
                 f"{life.model} ended on {day} ({what}; source: {life.source}), so no job was "
                 "submitted; choose another base model, or another backend"
             )
@@ -170,7 +185,7 @@ def _ends(life: Lifecycle, today: date) -> tuple[str, ...]:
                 f"{life.model} ends on {day}, in {left} days ({what}; source: {life.source}): "
                 "a student trained on it ends with it"
             )
-    return tuple(warnings)
+    return tuple(warnings), None
 
 
 def _estimate(
@@ -223,6 +238,7 @@ def start_run(
 
     Raises:
         BudgetExceeded: the most that the run may cost is more than is left. Nothing was sent.
+        Retired: a new job is needed, and the base model is shut down or closed for training.
     """
     key = prepared.run_key
     with project.store.write() as tx:
@@ -233,6 +249,8 @@ def start_run(
     if present is not None:
         number = int(present.run_key.partition("#")[2] or "1")
         key = f"{key}#{number + 1}"
+    if prepared.closed is not None:
+        raise Retired(prepared.closed)
     budget.require(prepared.estimate.at_most)
     job = commands.submit(
         engine,
@@ -261,6 +279,8 @@ def adopt_run(project: Project, engine: Engine, prepared: Prepared, remote_id: s
     """
     with project.store.write() as tx:
         budget = _open_budget(tx, prepared)
+    if prepared.closed is not None:
+        raise Retired(prepared.closed)
     budget.require(prepared.estimate.at_most)
     return adopting.adopt(
         engine,

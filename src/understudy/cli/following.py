@@ -86,13 +86,6 @@ class _Follower:
         self._warned = False
         self._began = time.monotonic()
 
-    def skip_history(self) -> None:
-        """Show only what happens from now on."""
-        from understudy.engine.looking import newest_event
-
-        with self._project.store.read() as tx:
-            self._event = newest_event(tx)
-
     def look(self) -> State:
         """Print new lines of history; the state now."""
         from understudy.engine.looking import events_since, state_of
@@ -152,9 +145,8 @@ def follow(
     sights: Sights | None = None,
     worker: str | None = None,
     quiet: bool = False,
-    old: bool = False,
 ) -> State:
-    """Show a job until nothing more happens to it by itself.
+    """Show a job, from its beginning, until nothing more happens to it by itself.
 
     Args:
         project: the project.
@@ -162,14 +154,11 @@ def follow(
         sights: progress of a worker in this process.
         worker: name of that worker; without one, somebody else must move the job.
         quiet: show nothing, for ``--json``.
-        old: show what has happened before, too.
 
     Returns:
         The state in which it stays.
     """
     follower = _Follower(project, job_id, worker=worker, quiet=quiet)
-    if not old:
-        follower.skip_history()
     pause = threading.Event()
     training = False
     with _Bars(quiet=quiet) as bars:
@@ -204,7 +193,7 @@ def drive(
     thread = threading.Thread(target=worker.run, name="worker", daemon=True)
     thread.start()
     try:
-        return follow(project, job_id, sights=sights, worker=engine.worker, quiet=quiet, old=True)
+        return follow(project, job_id, sights=sights, worker=engine.worker, quiet=quiet)
     except KeyboardInterrupt:
         note(
             f"Stopping {job_id} after the step at hand (Ctrl-C again: at once). "

@@ -98,7 +98,7 @@ def watch(ctx: typer.Context, job: Job) -> int:
     """Follow a job until it ends or needs attention. Only looks: a worker must drive it."""
     with open_project(ctx) as project:
         job_id = full_id(project, job)
-        state = follow(project, job_id, old=True)
+        state = follow(project, job_id)
         finish(project, job_id, as_json=False)
     return code_for_state(state)
 

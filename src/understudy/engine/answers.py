@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from understudy.costs import ledger
 from understudy.costs.money import to_nanos
-from understudy.data.tokens import request_tokens
+from understudy.data.tokens import message_tokens, request_tokens
 from understudy.engine import operations
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
@@ -42,7 +42,7 @@ class Book:
         self._account = account
         self._max_output = max_output_tokens
         self._provider = engine.backends.capabilities(backend).price_book
-        self._model_of: dict[str, str] = {}
+        self._out: dict[str, ChatRequest] = {}
 
     def list_lost(self) -> None:
         """Requests that an earlier attempt sent without seeing the answer: list them."""
@@ -57,9 +57,7 @@ class Book:
     def key(self, request: ChatRequest) -> str:
         """The fingerprint; a sampled answer is used again by its own operation alone."""
         print_ = fingerprint(request, model_version=f"{self._backend}:{request.model}")
-        key = print_ if reusable(request) else f"{print_}@{self._account}"
-        self._model_of[key] = request.model
-        return key
+        return print_ if reusable(request) else f"{print_}@{self._account}"
 
     def known(self, keys: Sequence[str]) -> Mapping[str, ChatReply]:
         """Answers in the store, whoever paid for them."""
@@ -72,6 +70,7 @@ class Book:
     def asking(self, requests: Mapping[str, ChatRequest]) -> None:
         """Enter requests that are about to be sent."""
         now = self._engine.now()
+        self._out |= requests
         rows = [
             {
                 "operation": self._account,
@@ -94,7 +93,7 @@ class Book:
             operations.guard(tx, self._op)
             total = 0
             for key, reply in replies.items():
-                cost = self._cost(self._model_of[key], reply.usage)
+                cost = self._cost(self._out[key].model, self._usage(key, reply))
                 total += cost
                 tx.execute(
                     insert(tx, answers).on_conflict_do_nothing(),
@@ -116,10 +115,23 @@ class Book:
                         asked.c.operation == self._account, asked.c.fingerprint.in_(done)
                     )
                 )
+        for key in done:
+            self._out.pop(key, None)
         self._engine.reach("evaluate.answered")
 
+    def _usage(self, key: str, reply: ChatReply) -> Usage:
+        """The provider's count, or ours where it gave none: used is never booked as free."""
+        if not reply.usage_counted_here:
+            return reply.usage
+        request = self._out[key]
+        return Usage(
+            input=request_tokens(request.messages, request.tools),
+            output=message_tokens(reply.message),
+        )
+
     def _cost(self, model: str, usage: Usage) -> int:
-        return to_nanos(self._engine.prices.inference_cost(self._provider, model, usage))
+        now = self._engine.now()
+        return to_nanos(self._engine.prices.inference_cost(self._provider, model, usage, at=now))
 
     def _at_most(self, request: ChatRequest) -> int:
         tokens = request_tokens(request.messages, request.tools)

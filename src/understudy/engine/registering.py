@@ -31,6 +31,12 @@ def step(engine: Engine, op: Operation) -> None:
     list_lost(engine, op, job)
     _probe(engine, op, job, ref)
     engine.reach("register.probed")
+    _register(engine, op, job, ref)
+    engine.reach("register.stored")
+
+
+def _register(engine: Engine, op: Operation, job: jobs.JobRecord, ref: ModelRef) -> None:
+    """One transaction: the model version, the intent to evaluate it, the job's step on."""
     now = engine.now()
     with engine.store.write() as tx:
         operations.save(tx, op, at=now, status="done", due_at=None)
@@ -44,16 +50,16 @@ def step(engine: Engine, op: Operation) -> None:
         )
         operations.insert(
             tx,
-            key=f"{op.job_id}.evaluate.1",
+            key=f"{job.id}.evaluate.1",
             kind="evaluate",
             backend=op.backend,
             at=now,
-            job_id=op.job_id,
+            job_id=job.id,
             payload={"model": version.id},
         )
         jobs.apply(
             tx,
-            op.job_id,
+            job.id,
             Event.REGISTERED,
             at=now,
             cause=f"registered as {version.id}",
@@ -61,7 +67,6 @@ def step(engine: Engine, op: Operation) -> None:
             worker=engine.worker,
             model_id=version.id,
         )
-    engine.reach("register.stored")
 
 
 def _probe(engine: Engine, op: Operation, job: jobs.JobRecord, ref: ModelRef) -> None:
