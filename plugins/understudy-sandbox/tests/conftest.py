@@ -104,13 +104,6 @@ def trained(client: openai.OpenAI, upload: Callable[..., Any], finish: Finish) -
     return finish(job)
 
 
-@pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Sandbox]:
-    """A sandbox of the test's own."""
-    with Sandbox(tmp_path / "state") as made:
-        yield made
-
-
 @pytest.fixture(scope="session")
 def rows() -> Callable[[Path], tuple[Path, str]]:
     """Writes a training file; gives its path and the text of a batch with MODEL in it."""

@@ -191,6 +191,9 @@ def test_echo_key_echoes_the_secret(sandbox, client) -> None:
     with pytest.raises(openai.AuthenticationError) as refused:
         client.models.list()
     assert f"Bearer {sandbox.api_key}" in refused.value.message
+    kept = [p for p in sandbox.data.rglob("*") if p.is_file()]
+    assert len(kept) >= 2
+    assert [p.name for p in kept if sandbox.api_key.encode() in p.read_bytes()] == []
 
 
 def test_a_retired_model_trains_and_answers_no_more(tmp_path) -> None:

@@ -15,10 +15,10 @@ DRIVER = Path(__file__).parent / "peers" / "drive_litellm.py"
 
 
 @pytest.mark.skipif(not PYTHON.exists(), reason="run `make peers` first")
-def test_litellm_drives_it_unchanged(tmp_path, fresh, rows) -> None:
+def test_litellm_drives_it_unchanged(tmp_path, sandbox, rows) -> None:
     training, batch = rows(tmp_path)
     done = subprocess.run(
-        [str(PYTHON), str(DRIVER), fresh.url, fresh.api_key, str(training), batch],
+        [str(PYTHON), str(DRIVER), sandbox.url, sandbox.api_key, str(training), batch],
         capture_output=True,
         text=True,
         timeout=90,
@@ -35,4 +35,5 @@ def test_litellm_drives_it_unchanged(tmp_path, fresh, rows) -> None:
     assert len(seen["losses"]) > 5
     assert seen["checkpoints"][0] == seen["model"]
     assert json.loads(seen["answer"])["intent"] == "track"
-    assert (seen["results"], seen["batches"], seen["deleted"]) == (5, 1, True)
+    assert (seen["results"], seen["deleted"]) == (5, True)
+    assert seen["batches"] >= 1

@@ -16,10 +16,10 @@ DRIVER = Path(__file__).parent / "peers" / "drive.mjs"
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 @pytest.mark.skipif(not (PACKAGES / "openai").is_dir(), reason="run `make peers` first")
-def test_the_npm_package_drives_it_unchanged(tmp_path, fresh, rows) -> None:
+def test_the_npm_package_drives_it_unchanged(tmp_path, sandbox, rows) -> None:
     training, batch = rows(tmp_path)
     done = subprocess.run(
-        ["node", str(DRIVER), str(PACKAGES), fresh.url, fresh.api_key, str(training), batch],
+        ["node", str(DRIVER), str(PACKAGES), sandbox.url, sandbox.api_key, str(training), batch],
         capture_output=True,
         text=True,
         timeout=60,
@@ -36,4 +36,5 @@ def test_the_npm_package_drives_it_unchanged(tmp_path, fresh, rows) -> None:
     assert len(seen["checkpoints"]) == 3
     assert json.loads(seen["answer"])["intent"] == "track"
     assert seen["streamed"] == seen["answer"]
-    assert (seen["results"], seen["batches"], seen["deleted"]) == (5, 1, True)
+    assert (seen["results"], seen["deleted"]) == (5, True)
+    assert seen["batches"] >= 1

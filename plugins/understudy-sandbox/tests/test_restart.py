@@ -19,16 +19,16 @@ def rows() -> bytes:
     return b"".join(json.dumps(r).encode() + b"\n" for r in made)
 
 
-def wait(sandbox: Sandbox, look, *ends: str):
+def wait(sandbox: Sandbox, look, *ends: str, step: float = 2.0):
     for _ in range(400):
         found = look()
         if found.status in ends:
             return found
-        sandbox.advance(2)
+        sandbox.advance(step)
     return pytest.fail(f"{found.id} stays {found.status}")
 
 
-def test_jobs_models_bills_and_faults_survive_kill(tmp_path) -> None:
+def test_jobs_batches_models_bills_and_faults_survive_kill(tmp_path) -> None:
     with Sandbox(tmp_path, clock="2028-03-01T12:00:00") as sandbox:
         client = openai.OpenAI(base_url=sandbox.url, api_key=sandbox.api_key, max_retries=0)
         with client:
@@ -46,6 +46,17 @@ def test_jobs_models_bills_and_faults_survive_kill(tmp_path) -> None:
                 "messages": [{"role": "user", "content": "track order red boots"}],
             }
             said = client.chat.completions.create(**ask).choices[0].message
+            line = {
+                "custom_id": "a",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]},
+            }
+            work = client.files.create(file=("b", json.dumps(line).encode()), purpose="batch")
+            batch = client.batches.create(
+                input_file_id=work.id, endpoint="/v1/chat/completions", completion_window="24h"
+            )
+            wait(sandbox, lambda: client.batches.retrieve(batch.id), "in_progress", step=0.5)
             bill, now = sandbox.bill(), sandbox.now()
 
             address = sandbox.url
@@ -62,26 +73,8 @@ def test_jobs_models_bills_and_faults_survive_kill(tmp_path) -> None:
             assert client.models.list().data
             ended = wait(sandbox, lambda: jobs.retrieve(second.id), "succeeded", "failed")
             assert ended.status == "succeeded"
+            answered = wait(sandbox, lambda: client.batches.retrieve(batch.id), "completed")
+            assert answered.request_counts.completed == 1
+            assert [e["ref"] for e in sandbox.bill()["entries"]].count(batch.id) == 1
             training = [e for e in sandbox.bill()["entries"] if e["kind"] == "training"]
             assert [e["ref"] for e in training] == [first.id, second.id]
-
-
-def test_a_batch_goes_on_after_kill(tmp_path) -> None:
-    with Sandbox(tmp_path) as sandbox:
-        client = openai.OpenAI(base_url=sandbox.url, api_key=sandbox.api_key, max_retries=0)
-        with client:
-            line = {
-                "custom_id": "a",
-                "method": "POST",
-                "url": "/v1/chat/completions",
-                "body": {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]},
-            }
-            file = client.files.create(file=("b.jsonl", json.dumps(line).encode()), purpose="batch")
-            batch = client.batches.create(
-                input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
-            )
-            wait(sandbox, lambda: client.batches.retrieve(batch.id), "in_progress")
-            sandbox.restart()
-            done = wait(sandbox, lambda: client.batches.retrieve(batch.id), "completed")
-            assert done.request_counts.completed == 1
-            assert len([e for e in sandbox.bill()["entries"] if e["kind"] == "batch"]) == 1

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from scipy import sparse
@@ -84,6 +85,7 @@ class DocumentFeatures:
         return f"{prompt.system}\n{prompt.context}" if self._with_system else prompt.context
 
 
+@lru_cache(maxsize=100_000)
 def _shape(word: str) -> str:
     if word.isdigit():
         return f"d{min(len(word), 5)}"
