@@ -42,11 +42,11 @@ def proofs() -> tuple[str, int]:
 
 def main() -> int:
     """Write RESULTS.md; the tests' exit code."""
-    sections = [
-        "# Results",
+    said = (
         f"Written by `make prove` on {datetime.now(UTC):%Y-%m-%d} on a machine with {machine()}. "
-        "Everything was run against the sandbox on loopback; no figure here is a provider's.",
-    ]
+        "Everything was run against the sandbox on loopback; no figure here is a provider's."
+    )
+    sections = ["# Results", said]
     for title, arguments in SCRIPTS.items():
         sections += [f"## {title}", output_of(arguments)]
     text, code = proofs()

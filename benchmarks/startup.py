@@ -16,7 +16,7 @@ HEAVY = ("openai", "sqlalchemy", "alembic", "scipy", "numpy", "torch", "starlett
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
     "import understudy": ["-c", "import understudy"],
-    "understudy --help": ["-m", "understudy", "--help"],
+    "understudy --help": ["-m", "understudy.cli", "--help"],
 }
 
 

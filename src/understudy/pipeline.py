@@ -244,14 +244,17 @@ def start_run(
     with project.store.write() as tx:
         present = jobs.find_run(tx, key)
         budget = _open_budget(tx, prepared)
+        earlier = [] if again else jobs.trained_alike(tx, prepared.train_key)
     if present is not None and not again:
         return present, False
     if present is not None:
         number = int(present.run_key.partition("#")[2] or "1")
         key = f"{key}#{number + 1}"
-    if prepared.closed is not None:
+    trained = any(job.model_id for job in earlier)
+    if prepared.closed is not None and not trained:
         raise Retired(prepared.closed)
-    budget.require(prepared.estimate.at_most)
+    training = prepared.estimate.lines[0].at_most
+    budget.require(prepared.estimate.at_most - (training if trained else 0))
     job = commands.submit(
         engine,
         plan=_plan(prepared),
@@ -279,8 +282,6 @@ def adopt_run(project: Project, engine: Engine, prepared: Prepared, remote_id: s
     """
     with project.store.write() as tx:
         budget = _open_budget(tx, prepared)
-    if prepared.closed is not None:
-        raise Retired(prepared.closed)
     budget.require(prepared.estimate.at_most)
     return adopting.adopt(
         engine,

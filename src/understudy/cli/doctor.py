@@ -14,7 +14,7 @@ from understudy.cli.context import Session, session
 from understudy.cli.exit_codes import ExitCode
 from understudy.cli.output import note, show
 from understudy.config import Config
-from understudy.errors import UnderstudyError
+from understudy.errors import ConfigError, UnderstudyError
 from understudy.secrets import redact
 
 __all__ = ["doctor"]
@@ -66,12 +66,23 @@ def _checks(here: Session, backend: str | None) -> Iterator[Check]:
 def _settings(config: Config) -> Iterator[Check]:
     file = str(config.file) if config.file else "none; defaults"
     yield Check(name="settings file", ok=True, detail=file)
-    yield Check(name="store", ok=True, detail=config.store.shown)
+    yield _store(config)
     yield Check(name="datasets", ok=True, detail=str(config.data.root))
     worker = ", ".join(f"{name} {value:g}" for name, value in config.worker.model_dump().items())
     yield Check(name="worker", ok=True, detail=worker.replace("_", " "))
     today = datetime.fromtimestamp(config.clock.now(), UTC).isoformat(timespec="seconds")
     yield Check(name="clock", ok=True, detail=f"{today}, {config.clock.speed:g} times as fast")
+
+
+def _store(config: Config) -> Check:
+    from understudy.store import open_store
+
+    try:
+        open_store(config.store.url.get_secret_value()).close()
+    except ConfigError as error:
+        fix = "start the database, or correct [store] url or UNDERSTUDY_STORE"
+        return Check(name="store", ok=False, detail=redact(str(error)), fix=fix)
+    return Check(name="store", ok=True, detail=f"{config.store.shown} opens")
 
 
 def _backend(here: Session, name: str) -> Iterator[Check]:
