@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import NoSuchModuleError, OperationalError, SQLAlchemyError
 
+from understudy.config import shown_url
 from understudy.errors import ConfigError
 from understudy.secrets import redact
 
@@ -72,7 +73,7 @@ def open_store(url: str) -> Store:
         ConfigError: the URL is wrong, the driver is missing, or the server does not answer. The
             message never holds the password.
     """
-    shown = redact(url)
+    shown = shown_url(url)
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "postgresql":
