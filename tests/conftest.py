@@ -127,3 +127,12 @@ def store(store_url: str) -> Iterator[Store]:
     made = open_store(store_url)
     yield made
     made.close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The acceptance at full size runs only where it is asked for: ``-m prove``."""
+    if "prove" in str(config.option.markexpr):
+        return
+    for item in items:
+        if item.get_closest_marker("prove"):
+            item.add_marker(pytest.mark.skip(reason="full size; run with -m prove"))
