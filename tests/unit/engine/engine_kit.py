@@ -125,6 +125,8 @@ class KitBackend(FakeBackend):
         except FakeConnectionError:
             raise OutcomeUnknown("the connection was cut; it may have been billed") from None
         except FakeHTTPError as error:
+            if error.status >= 500:
+                raise OutcomeUnknown("the server broke; it may have been billed") from None
             raise self._error(error) from None
         return ChatReply(
             message={"role": "assistant", "content": reply["content"]},
