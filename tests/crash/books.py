@@ -9,7 +9,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from understudy.store import open_store
-from understudy.store.schema import answers, asked, events, jobs, ledger, models, operations, repaid, verdicts
+from understudy.store.schema import (
+    answers,
+    asked,
+    events,
+    jobs,
+    ledger,
+    models,
+    operations,
+    repaid,
+    verdicts,
+)
 
 __all__ = ["check_books"]
 
@@ -52,10 +62,10 @@ def _story(tx: sa.Connection, key: str, remote: list[Any]) -> str:
     job_id = key.partition(".")[0]
     theirs = [job for job in remote if job["metadata"]["understudy_key"] == key]
     lines = [f"{key}: {job['id']} {job['status']} at {job['created_at']}" for job in theirs]
-    for row in tx.execute(sa.select(events).where(events.c.job_id == job_id)):
-        lines.append(f"  {row.at:.1f} {row.event} -> {row.to_state} by {row.worker}: {row.cause}")
-    for row in tx.execute(sa.select(operations).where(operations.c.job_id == job_id)):
-        lines.append(f"  {row.key} {row.status} attempt {row.attempt} fence {row.fence}")
+    history = tx.execute(sa.select(events).where(events.c.job_id == job_id))
+    lines += [f"  {e.at:.1f} {e.event} -> {e.to_state} by {e.worker}: {e.cause}" for e in history]
+    work = tx.execute(sa.select(operations).where(operations.c.job_id == job_id))
+    lines += [f"  {op.key} {op.status} attempt {op.attempt} fence {op.fence}" for op in work]
     return "\n".join(lines)
 
 

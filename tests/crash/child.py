@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import os
 import random
 import signal
@@ -35,8 +36,8 @@ def preload() -> None:
     import openai.resources.chat
     import openai.resources.fine_tuning
     import scipy.stats
-    import understudy_openai.backend  # noqa: F401
 
+    import understudy_openai.backend  # noqa: F401
     from understudy.costs.prices import PriceBook
     from understudy.data import count
     from understudy.model import Usage
@@ -44,7 +45,6 @@ def preload() -> None:
     count("read the ranks")
     usage = Usage(input=1, output=1)
     PriceBook.load().inference_cost("openai", "gpt-4o-mini-2024-07-18", usage)
-    assert openai.resources.chat and scipy.stats
 
 
 class _Struck:
@@ -73,6 +73,7 @@ def spawn(folder: Path, recipe: Path, env: dict[str, str], blow: Blow | None) ->
         os.dup2(log, 1)
         os.dup2(log, 2)
         faulthandler.enable()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         random.seed()
         code = _drive(recipe, env, blow)
     except BaseException:  # noqa: BLE001 - the parent reads the log

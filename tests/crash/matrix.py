@@ -21,11 +21,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from books import check_books  # noqa: E402
-from child import Blow, preload, spawn  # noqa: E402
-from understudy_sandbox.launch import Sandbox  # noqa: E402
+from books import check_books
+from child import Blow, preload, spawn
 
-from understudy.engine.points import LABELS  # noqa: E402
+from understudy.engine.points import LABELS
+from understudy_sandbox.launch import Sandbox
 
 SPEED = 60.0
 START = "2028-01-01T00:00:00+00:00"
@@ -111,7 +111,7 @@ class Matrix:
             for lane in lanes:
                 if lane.recipe is not None:
                     self._tend(lane)
-            time.sleep(0.01)  # the only wait there is: for child processes, in real time
+            signal.sigtimedwait({signal.SIGCHLD}, 0.05)
 
     def _tend(self, lane: Lane) -> None:
         if time.monotonic() > lane.deadline:
@@ -269,6 +269,7 @@ def main() -> None:
     parser.add_argument("--folder", help="keep stores, logs and recipes here")
     asked = parser.parse_args()
     preload()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     with tempfile.TemporaryDirectory() as own:
         folder = Path(asked.folder or own)
         folder.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ class Worker:
         *,
         job_id: str | None = None,
         concurrency: int = 4,
-        watch_limit: int = 2000,
+        watch_limit: int = 20_000,
     ) -> None:
         self._engine = engine
         self._job_id = job_id

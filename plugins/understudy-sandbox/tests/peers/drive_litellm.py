@@ -6,6 +6,7 @@ openai SDK that it brings.
 
 import json
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def advance(seconds):
 
 
 def reach(look, wanted, step):
-    for _ in range(500):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         found = look()
         if found.status in wanted:
             return found
