@@ -33,11 +33,13 @@ class Blow:
 
 def preload() -> None:
     """Import and read, once, what every forked worker would otherwise read again."""
-    import openai.resources.chat
-    import openai.resources.fine_tuning
-    import scipy.stats
-
-    import understudy_openai.backend  # noqa: F401
+    for name in (
+        "openai.resources.chat",
+        "openai.resources.fine_tuning",
+        "scipy.stats",
+        "understudy_openai.backend",
+    ):
+        importlib.import_module(name)
     from understudy.costs.prices import PriceBook
     from understudy.data import count
     from understudy.model import Usage
