@@ -26,6 +26,8 @@ from understudy.model import (
     ChatReply,
     ChatRequest,
     Checkpoint,
+    Deployment,
+    DeploymentSpec,
     Estimate,
     Found,
     Handle,
@@ -52,6 +54,7 @@ __all__ = [
     "Support",
     "SupportsCancel",
     "SupportsCheckpoints",
+    "SupportsDeploy",
     "SupportsDoctor",
     "SupportsEstimate",
     "SupportsEvents",
@@ -296,6 +299,46 @@ class SupportsCheckpoints(Protocol):
 
     def checkpoints(self, handle: Handle) -> list[Checkpoint]:
         """Checkpoints, earliest step first."""
+        ...
+
+
+@runtime_checkable
+class SupportsDeploy(Protocol):
+    """Its models answer only through a deployment, which is billed by the hour.
+
+    Starting one follows the same rules as a training job: one request for one key, found again
+    by that key. The model to ask is ``RemoteStatus.model`` once it has succeeded.
+    """
+
+    def start_deployment(self, spec: DeploymentSpec, *, key: str) -> Handle:
+        """Exactly one request; it returns before the deployment is ready.
+
+        Raises:
+            OutcomeUnknown: the request was sent and its effect is not known.
+            InvalidData: the name is taken by another model, or the sku is unknown there.
+        """
+        ...
+
+    def find_deployment(self, spec: DeploymentSpec, *, key: str) -> FindResult:
+        """The deployment started under ``key``."""
+        ...
+
+    def poll_deployment(self, handle: Handle) -> RemoteStatus:
+        """One look: running while it is made, succeeded while it serves, failed, or cancelled
+        when it is gone.
+        """
+        ...
+
+    def scale_deployment(self, handle: Handle, capacity: int) -> None:
+        """Ask for another capacity."""
+        ...
+
+    def stop_deployment(self, handle: Handle) -> None:
+        """Take it down; the model is kept. Already gone is not an error."""
+        ...
+
+    def list_deployments(self) -> Iterator[Deployment]:
+        """Every deployment of the account, ours or not."""
         ...
 
 
