@@ -324,8 +324,9 @@ class SupportsDeploy(Protocol):
         ...
 
     def poll_deployment(self, handle: Handle) -> RemoteStatus:
-        """One look: running while it is made, succeeded while it serves, failed, or cancelled
-        when it is gone.
+        """One look.
+
+        Running while it is made, succeeded while it serves, failed, cancelled once it is gone.
         """
         ...
 
