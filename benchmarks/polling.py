@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from understudy.engine import Worker, operations
+from understudy.engine.backoff import tick
 from understudy.model import Handle, RemoteStatus
 from understudy.store import open_store, schema
 
@@ -87,8 +88,8 @@ def start(world: World, jobs: int) -> None:
             name = f"job-{number:012x}"
             rows.append(job | {"id": name, "run_key": name, "train_key": name})
             handle = op["handle"] | {"id": f"remote-{number}"}
-            # Spread over the first look's interval, as workers leave them.
-            due = now + 5 * number / jobs
+            # After its first look, which follows the create, a job is due on a common tick.
+            due = tick(now, world.engine.timing.poll_shortest)
             ops.append(
                 op | {"key": f"{name}.train.1", "job_id": name, "handle": handle, "due_at": due}
             )
