@@ -121,10 +121,43 @@ def store_url(store_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -
     return str(request.getfixturevalue("postgres").migrated())
 
 
+class _Shared:
+    """One SQLAlchemy engine a kind, led to another database by each test.
+
+    SQLAlchemy compiles every statement once an engine; with an engine a test, that would be
+    most of the work of the suite.
+    """
+
+    def __init__(self) -> None:
+        self._stores: dict[str, Store] = {}
+        self._database = ""
+
+    def at(self, url: str) -> Store:
+        parsed = sa.make_url(url)
+        self._database = str(parsed.database)
+        kind = parsed.get_backend_name()
+        if kind not in self._stores:
+            store = self._stores[kind] = open_store(url)
+            store.close()
+            sa.event.listen(store.engine, "do_connect", self._lead)
+        return self._stores[kind]
+
+    def _lead(self, dialect: Any, _record: Any, args: list[Any], options: dict[str, Any]) -> None:
+        if dialect.name == "sqlite":
+            args[0] = self._database
+        else:
+            options["dbname"] = self._database
+
+
+@pytest.fixture(scope="session")
+def shared_engines() -> _Shared:
+    return _Shared()
+
+
 @pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
+def store(store_url: str, shared_engines: _Shared) -> Iterator[Store]:
     """An empty store; every test that uses it runs on SQLite and on PostgreSQL."""
-    made = open_store(store_url)
+    made = shared_engines.at(store_url)
     yield made
     made.close()
 
