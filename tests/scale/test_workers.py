@@ -63,5 +63,5 @@ def test_four_workers_share_jobs_and_budget(fleet: Fleet) -> None:
 def test_four_workers_and_a_thousand_jobs(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     figures = fleet.run(1000, share=Decimal("0.6"), patience=1100)
     with capsys.disabled():
-        print("\n" + figures.table())  # noqa: T201 - the figures are what it is run for
+        print("\n" + figures.table())
     check(fleet, figures)
