@@ -123,7 +123,7 @@ class Capabilities:
     ``list_lag`` is how many seconds a new job may be missing from the provider's list; the engine
     waits that long before it believes ``Absent``. ``request_timeout`` is the longest a single
     create may take, in seconds; the engine keeps its lease longer than that. ``price_book`` names
-    the provider whose prices apply.
+    the provider whose prices apply. ``default_skus`` are the skus of deployments by purpose.
     """
 
     methods: tuple[str, ...]
@@ -146,6 +146,7 @@ class Capabilities:
     max_row_tokens: int | None = None
     max_file_bytes: int | None = None
     price_book: str = ""
+    default_skus: Mapping[str, str] = field(default_factory=dict[str, str])
     notes: tuple[str, ...] = ()
 
 

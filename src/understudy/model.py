@@ -317,13 +317,15 @@ class Lifecycle:
 class Estimate:
     """What a training run will be billed for, before it starts.
 
-    ``tokens`` is the expected number of billed tokens, ``at_most`` an upper bound.
+    ``tokens`` is the expected number of billed tokens, ``at_most`` an upper bound; ``tier`` the
+    price tier of training, where the provider has several.
     """
 
     tokens: int
     at_most: int
     epochs: int
     notes: tuple[str, ...] = ()
+    tier: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

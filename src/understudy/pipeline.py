@@ -205,6 +205,7 @@ def _estimate(
         provider=project.capabilities(recipe.train.backend).price_book,
         base_model=base,
         training=training,
+        tier=training.tier,
         asked=[
             Asked(
                 subject=name,
@@ -301,12 +302,14 @@ def _plan(prepared: Prepared) -> Plan:
         spec=prepared.spec,
         dataset=str(prepared.dataset.path),
         evaluation=recipe.evaluation,
+        deployment=recipe.deployment,
         alias=recipe.alias,
         budget=recipe.budget_name,
         on_exhausted=recipe.budget.on_exhausted,
         train_at_most=train_nanos,
         evaluate_at_most=evaluate_nanos,
         expected_tokens=prepared.training.tokens,
+        tier=prepared.training.tier,
         recipe=recipe.model_dump(mode="json"),
         estimate=prepared.estimate.to_json(),
     )

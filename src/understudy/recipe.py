@@ -15,6 +15,7 @@ __all__ = [
     "NAME",
     "Budget",
     "Cleaning",
+    "Deployment",
     "Evaluation",
     "Recipe",
     "Source",
@@ -104,6 +105,19 @@ class Evaluation(_Section):
     max_output_tokens: int = Field(default=512, gt=0)
 
 
+class Deployment(_Section):
+    """Where models answer only through a deployment: the one that the evaluation asks.
+
+    It goes down when the evaluation has ended, and after ``evaluation_hours`` at the latest; its
+    hosting up to then is reserved. A serving deployment is started by `understudy deployments`.
+    """
+
+    evaluation_sku: str | None = None
+    """Default: the backend's, which costs nothing by the hour where there is such a one."""
+    evaluation_hours: float = Field(default=24, gt=0, le=24 * 14)
+    capacity: int | None = Field(default=None, gt=0)
+
+
 class Budget(_Section):
     """A hard stop before money is spent. Runs that name the same budget share it."""
 
@@ -121,6 +135,7 @@ class Recipe(_Section):
     split: Split = Split()
     train: Train
     evaluation: Evaluation = Evaluation()
+    deployment: Deployment = Deployment()
     alias: str | None = Field(default=None, pattern=NAME)
     budget: Budget
 

@@ -15,7 +15,7 @@ from understudy.engine import operations
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
 from understudy.fingerprint import fingerprint, reusable
-from understudy.model import ChatReply, ChatRequest, Usage
+from understudy.model import ChatReply, ChatRequest, ModelRef, Usage
 from understudy.store.dialect import insert
 from understudy.store.schema import answers, asked, repaid
 
@@ -28,20 +28,29 @@ class Book:
     Args:
         engine: the engine.
         op: the operation in whose name the writes are made; each of them checks its lease.
-        backend: name of the backend that answers.
+        ref: the model that answers.
+        sku: of the deployment that it answers through, for its price.
         account: key of the operation whose reservation pays.
         max_output_tokens: bound on an answer, for the list of possible repayments.
     """
 
     def __init__(
-        self, engine: Engine, op: Operation, *, backend: str, account: str, max_output_tokens: int
+        self,
+        engine: Engine,
+        op: Operation,
+        *,
+        ref: ModelRef,
+        account: str,
+        max_output_tokens: int,
+        sku: str | None = None,
     ) -> None:
         self._engine = engine
         self._op = op
-        self._backend = backend
+        self._ref = ref
+        self._sku = sku
         self._account = account
         self._max_output = max_output_tokens
-        self._provider = engine.backends.capabilities(backend).price_book
+        self._provider = engine.backends.capabilities(ref.backend).price_book
         self._out: dict[str, ChatRequest] = {}
 
     def list_lost(self) -> None:
@@ -56,7 +65,8 @@ class Book:
 
     def key(self, request: ChatRequest) -> str:
         """The fingerprint; a sampled answer is used again by its own operation alone."""
-        print_ = fingerprint(request, model_version=f"{self._backend}:{request.model}")
+        # By the model, not by what it is asked through: a deployment's name changes.
+        print_ = fingerprint(request, model_version=f"{self._ref.backend}:{self._ref.id}")
         return print_ if reusable(request) else f"{print_}@{self._account}"
 
     def known(self, keys: Sequence[str]) -> Mapping[str, ChatReply]:
@@ -93,7 +103,7 @@ class Book:
             operations.guard(tx, self._op)
             total = 0
             for key, reply in replies.items():
-                cost = self._cost(self._out[key].model, self._usage(key, reply))
+                cost = self._cost(self._usage(key, reply))
                 total += cost
                 tx.execute(
                     insert(tx, answers).on_conflict_do_nothing(),
@@ -129,13 +139,16 @@ class Book:
             output=message_tokens(reply.message),
         )
 
-    def _cost(self, model: str, usage: Usage) -> int:
-        now = self._engine.now()
-        return to_nanos(self._engine.prices.inference_cost(self._provider, model, usage, at=now))
+    def _cost(self, usage: Usage) -> int:
+        return to_nanos(
+            self._engine.prices.inference_cost(
+                self._provider, self._ref.id, usage, tier=self._sku, at=self._engine.now()
+            )
+        )
 
     def _at_most(self, request: ChatRequest) -> int:
         tokens = request_tokens(request.messages, request.tools)
-        return self._cost(request.model, Usage(input=tokens, output=self._max_output))
+        return self._cost(Usage(input=tokens, output=self._max_output))
 
 
 def _reply(data: Any) -> ChatReply:

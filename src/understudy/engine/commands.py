@@ -141,7 +141,7 @@ def _wish(engine: Engine, job_id: str, event: Event, wish: str) -> State:
             tx, job.id, event, at=now, cause=f"{wish} was asked for", worker=engine.worker
         )
         for op in operations.of_job(tx, job.id):
-            if op.status in operations.ACTIVE:
+            if op.status in operations.ACTIVE and op.kind != "undeploy":
                 _set(tx, op.key, wish=wish if op.kind == "train" else None, due_at=now)
     return state
 
@@ -180,6 +180,8 @@ def retry(engine: Engine, job_id: str, *, resubmit: bool = False) -> State:
             problem=None,
         )
         for op in active:
+            if op.kind == "undeploy":
+                continue  # it waits for the evaluation's end, or for its own day
             changes: dict[str, Any] = {"due_at": now, "failures": 0, "looks": 0}
             if resubmit and op.kind == "train":
                 changes |= {"status": "intended", "handle": None, "wish": None}

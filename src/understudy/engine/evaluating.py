@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from understudy.backend import SupportsInfer
 from understudy.costs import ledger
 from understudy.data import TestRow, answer_text, load_dataset
-from understudy.engine import jobs, operations
+from understudy.engine import deploying, jobs, operations
 from understudy.engine.answers import Book
 from understudy.engine.context import Engine
+from understudy.engine.deploying import Serving
 from understudy.engine.operations import Operation
 from understudy.errors import NotFound, PluginError, Retired, StaleRecord, Unavailable
 from understudy.evaluate import (
@@ -37,10 +38,11 @@ __all__ = ["Subject", "answers_of", "list_lost", "step", "test_rows"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """Who is judged: ``student``, ``base`` or ``present``."""
+    """Who is judged: ``student``, ``base`` or ``present``; ``serving`` is what to ask."""
 
     name: str
     ref: ModelRef
+    serving: Serving
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,11 +68,15 @@ def step(engine: Engine, op: Operation) -> None:
         student = registry.get_model(tx, op.payload["model"])
         target = registry.alias_target(tx, job.plan.alias) if job.plan.alias else None
         present = registry.get_model(tx, target) if target not in {None, student.id} else None
+    judged = [one.ref for one in (student, present) if one is not None]
+    serving = deploying.names(engine, op, job, judged)
+    if serving is None:
+        return
     list_lost(engine, op, job)
     rows = test_rows(engine, job)
     scored = [
         one
-        for subject in _subjects(job, student, present)
+        for subject in _subjects(engine, job, student, present, serving)
         if (one := _score(engine, op, job, subject, rows)) is not None
     ]
     engine.reach("evaluate.scored")
@@ -84,20 +90,27 @@ def step(engine: Engine, op: Operation) -> None:
 
 def list_lost(engine: Engine, op: Operation, job: jobs.JobRecord) -> None:
     """List what an earlier attempt asked without seeing the answer."""
-    _book(engine, op, job, op.backend).list_lost()
+    nobody = ModelRef(backend=op.backend, id="", base_model="")
+    _book(engine, op, job, nobody, None).list_lost()
 
 
 def _subjects(
-    job: jobs.JobRecord, student: registry.ModelVersion, present: registry.ModelVersion | None
+    engine: Engine,
+    job: jobs.JobRecord,
+    student: registry.ModelVersion,
+    present: registry.ModelVersion | None,
+    serving: Mapping[str, Serving],
 ) -> Iterator[Subject]:
-    yield Subject(name="student", ref=student.ref)
-    if job.plan.evaluation.compare_base:
+    yield Subject(name="student", ref=student.ref, serving=serving[student.model])
+    # Where models answer through deployments alone, the base model has none of its own here.
+    deploys = engine.backends.capabilities(student.backend).deploy.ok
+    if job.plan.evaluation.compare_base and not deploys:
         base = ModelRef(
             backend=student.backend, id=student.base_model, base_model=student.base_model
         )
-        yield Subject(name="base", ref=base)
+        yield Subject(name="base", ref=base, serving=Serving(name=base.id))
     if present is not None:
-        yield Subject(name="present", ref=present.ref)
+        yield Subject(name="present", ref=present.ref, serving=serving[present.model])
 
 
 def _score(
@@ -138,7 +151,7 @@ def answers_of(
     plan = job.plan.evaluation
     answerer = LiveAnswerer(
         backend,
-        _book(engine, op, job, subject.ref.backend),
+        _book(engine, op, job, subject.ref, subject.serving.sku),
         concurrency=plan.concurrency,
         timeout=engine.timing.answer_timeout,
     )
@@ -146,7 +159,7 @@ def answers_of(
     return answerer.answer(
         [
             ChatRequest(
-                model=subject.ref.id,
+                model=subject.serving.name,
                 messages=row.messages,
                 tools=row.tools,
                 response_format=plan.response_format,
@@ -157,11 +170,14 @@ def answers_of(
     )
 
 
-def _book(engine: Engine, op: Operation, job: jobs.JobRecord, backend: str) -> Book:
+def _book(
+    engine: Engine, op: Operation, job: jobs.JobRecord, ref: ModelRef, sku: str | None
+) -> Book:
     return Book(
         engine,
         op,
-        backend=backend,
+        ref=ref,
+        sku=sku,
         account=f"{job.id}.evaluate.1",
         max_output_tokens=job.plan.evaluation.max_output_tokens,
     )
@@ -264,6 +280,7 @@ def _store(  # noqa: PLR0917
         at=now,
     )
     ledger.settle(tx, operation=op.key, kind="evaluate", at=now)
+    deploying.take_down(tx, engine, job.id)
     if verdict.passed and job.plan.alias:
         _take_alias(tx, job, student, target, now)
     jobs.apply(

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from understudy.errors import ConfigError, StaleRecord
 from understudy.model import JobSpec, Json
-from understudy.recipe import Evaluation
+from understudy.recipe import Deployment, Evaluation
 from understudy.secrets import redact
-from understudy.states import Event, State, next_state
+from understudy.states import TERMINAL, Event, State, next_state
 from understudy.store.schema import events, jobs
 from understudy.validation import nearest
 
@@ -23,6 +23,7 @@ __all__ = [
     "JobRecord",
     "Plan",
     "apply",
+    "attention",
     "create",
     "find_run",
     "get",
@@ -46,12 +47,15 @@ class Plan(BaseModel):
     dataset: str
     """Folder of the dataset."""
     evaluation: Evaluation
+    deployment: Deployment = Deployment()
     alias: str | None
     budget: str
     on_exhausted: str
     train_at_most: int
     evaluate_at_most: int
     expected_tokens: int
+    tier: str | None = None
+    """Tier of training, for its price."""
     recipe: dict[str, Any]
     estimate: dict[str, Any] = {}
     """What the run was expected to cost, as ``RunEstimate.to_json`` wrote it."""
@@ -232,6 +236,16 @@ def _stage(row: Any, target: State) -> str | None:
         return None
     stage: str = row["state"]
     return stage
+
+
+def attention(
+    tx: sa.Connection, job_id: str, why: str, *, at: float, worker: str | None = None
+) -> None:
+    """To needs_attention, unless the job is there already or has ended."""
+    state = get(tx, job_id).state
+    if state not in TERMINAL and state is not State.NEEDS_ATTENTION:
+        problem = {"message": why, "stage": state.value}
+        apply(tx, job_id, Event.STUCK, at=at, cause=why, worker=worker, problem=problem)
 
 
 def note(

@@ -23,6 +23,7 @@ from understudy.store.schema import jobs, operations
 __all__ = [
     "ACTIVE",
     "Operation",
+    "advance",
     "claim",
     "extend",
     "get",
@@ -87,8 +88,9 @@ def insert(
     at: float,
     job_id: str | None = None,
     payload: Mapping[str, Json] | None = None,
+    due_at: float | None = None,
 ) -> None:
-    """Record an intent: from here on the work will be done, once."""
+    """Record an intent: from here on the work will be done, once. ``due_at``: not before then."""
     tx.execute(
         sa.insert(operations).values(
             key=key,
@@ -97,7 +99,7 @@ def insert(
             backend=backend,
             status="intended",
             payload=dict(payload or {}),
-            due_at=at,
+            due_at=at if due_at is None else due_at,
             created_at=at,
             updated_at=at,
         )
@@ -211,6 +213,17 @@ def save(tx: sa.Connection, operation: Operation, *, at: float, **changes: Any) 
         raise StaleRecord(
             f"operation {operation.key} was taken over by another worker; this one wrote nothing"
         )
+
+
+def advance(tx: sa.Connection, key: str, *, due_at: float) -> bool:
+    """Make an operation that waits due at ``due_at`` or earlier; whether there is such a one."""
+    same = operations.c.key == key
+    tx.execute(
+        sa.update(operations)
+        .where(same, operations.c.status.in_(ACTIVE), operations.c.due_at > due_at)
+        .values(due_at=due_at)
+    )
+    return tx.execute(sa.select(operations.c.key).where(same)).first() is not None
 
 
 def guard(tx: sa.Connection, operation: Operation) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from understudy.backend import SupportsInfer
-from understudy.engine import jobs, operations
+from understudy.engine import deploying, jobs, operations
 from understudy.engine.context import Engine
 from understudy.engine.evaluating import Subject, answers_of, list_lost, test_rows
 from understudy.engine.operations import Operation
@@ -28,8 +28,11 @@ def step(engine: Engine, op: Operation) -> None:
             f"{op.backend} trained {ref.id} but cannot answer, so it cannot be evaluated; "
             "register it through a backend that serves it"
         )
+    serving = deploying.names(engine, op, job, [ref])
+    if serving is None:
+        return
     list_lost(engine, op, job)
-    _probe(engine, op, job, ref)
+    _probe(engine, op, job, Subject(name="student", ref=ref, serving=serving[ref.id]))
     engine.reach("register.probed")
     _register(engine, op, job, ref)
     engine.reach("register.stored")
@@ -69,13 +72,12 @@ def _register(engine: Engine, op: Operation, job: jobs.JobRecord, ref: ModelRef)
         )
 
 
-def _probe(engine: Engine, op: Operation, job: jobs.JobRecord, ref: ModelRef) -> None:
+def _probe(engine: Engine, op: Operation, job: jobs.JobRecord, subject: Subject) -> None:
     """The first question of the evaluation: the answer is kept, so it is not paid for twice."""
-    subject = Subject(name="student", ref=ref)
     first = test_rows(engine, job)[:1]
     for answer in answers_of(engine, op, job, subject, first):
         if answer.reply is None:
-            raise BackendError(f"{ref.id} does not answer: {answer.problem}")
+            raise BackendError(f"{subject.ref.id} does not answer: {answer.problem}")
 
 
 def lineage(job: jobs.JobRecord, handle: Json) -> dict[str, object]:

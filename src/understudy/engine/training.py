@@ -346,4 +346,6 @@ def _cost(engine: Engine, op: Operation, plan: jobs.Plan, status: RemoteStatus) 
     if tokens is None:
         tokens = plan.expected_tokens if status.state is RemoteState.SUCCEEDED else 0
     provider = engine.backends.capabilities(op.backend).price_book
-    return to_nanos(engine.prices.training_cost(provider, plan.spec.base_model, max(tokens, 0)))
+    return to_nanos(
+        engine.prices.training_cost(provider, plan.spec.base_model, max(tokens, 0), plan.tier)
+    )

@@ -21,7 +21,7 @@ from understudy.errors import (
     TransientError,
 )
 from understudy.secrets import redact
-from understudy.states import TERMINAL, Event, State
+from understudy.states import Event
 
 __all__ = ["after_trouble", "close", "need_attention", "release"]
 
@@ -60,17 +60,7 @@ def need_attention(engine: Engine, op: Operation, why: str, **changes: Any) -> N
         operations.save(tx, op, at=now, due_at=None, last_error=why, **changes)
         if op.job_id is None:
             return
-        state = jobs.get(tx, op.job_id).state
-        if state not in TERMINAL and state is not State.NEEDS_ATTENTION:
-            jobs.apply(
-                tx,
-                op.job_id,
-                Event.STUCK,
-                at=now,
-                cause=why,
-                worker=engine.worker,
-                problem={"message": why, "stage": state.value},
-            )
+        jobs.attention(tx, op.job_id, why, at=now, worker=engine.worker)
 
 
 def close(

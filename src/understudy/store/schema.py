@@ -11,6 +11,7 @@ __all__ = [
     "answers",
     "asked",
     "budgets",
+    "deployments",
     "evaluations",
     "events",
     "jobs",
@@ -180,6 +181,28 @@ models = sa.Table(
     sa.Column("lineage", _Json, nullable=False),
     _time("created_at"),
     sa.UniqueConstraint("name", "version"),
+)
+
+deployments = sa.Table(
+    "deployments",
+    metadata,
+    _text("operation", primary_key=True),
+    _text("job_id", index=True),
+    _text("backend"),
+    _text("name"),
+    _text("serves_as"),
+    _text("model", index=True),
+    _text("base_model"),
+    _text("purpose"),
+    _text("sku", null=True),
+    sa.Column("capacity", sa.Integer),
+    _text("owner"),
+    _text("state"),
+    _count("hourly_nanos"),
+    _time("delete_by", null=True),
+    _time("created_at"),
+    _time("started_at", null=True),
+    _time("stopped_at", null=True),
 )
 
 evaluations = sa.Table(

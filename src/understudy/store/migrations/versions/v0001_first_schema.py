@@ -71,6 +71,32 @@ def _budgets() -> None:
     )
 
 
+def _deployments() -> None:
+    op.create_table(
+        "deployments",
+        sa.Column("operation", sa.Text(), nullable=False),
+        sa.Column("job_id", sa.Text(), nullable=False),
+        sa.Column("backend", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("serves_as", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("base_model", sa.Text(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("sku", sa.Text(), nullable=True),
+        sa.Column("capacity", sa.Integer(), nullable=True),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("hourly_nanos", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("delete_by", sa.Double(), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=True),
+        sa.Column("stopped_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("operation", name="pk_deployments"),
+    )
+    op.create_index("ix_deployments_job_id", "deployments", ["job_id"], unique=False)
+    op.create_index("ix_deployments_model", "deployments", ["model"], unique=False)
+
+
 def _evaluations() -> None:
     op.create_table(
         "evaluations",
@@ -233,6 +259,7 @@ def upgrade() -> None:
         _answers,
         _asked,
         _budgets,
+        _deployments,
         _evaluations,
         _events,
         _jobs,
@@ -255,6 +282,7 @@ def downgrade() -> None:
         "jobs",
         "events",
         "evaluations",
+        "deployments",
         "budgets",
         "asked",
         "answers",
