@@ -1,7 +1,8 @@
 """OpenAI fine-tuning as an Understudy backend; also drives any OpenAI-compatible server.
 
-The public names are for plugins that speak the same wire (Azure does). They are loaded when they
-are first asked for, so that importing this package costs nothing and needs no SDK.
+The public names are for plugins that speak the same wire (Azure does), as are those of the modules
+``wire`` and ``wire_values``. They are loaded when they are first asked for, so that importing this
+package costs nothing and needs no SDK.
 """
 
 from __future__ import annotations
@@ -10,22 +11,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from understudy_openai.backend import OpenAIBackend
+    from understudy_openai.backend import OpenAIBackend, timeouts
+    from understudy_openai.doctor import Asker
     from understudy_openai.params import (
         Limits,
         ModelRule,
         OpenAIParams,
         check_spec,
         create_body,
+        default_epochs,
         estimate,
+        rule_for,
     )
     from understudy_openai.redaction import redact
-    from understudy_openai.settings import OpenAISettings, is_loopback
+    from understudy_openai.settings import (
+        OpenAISettings,
+        WireSettings,
+        is_loopback,
+        web_address,
+    )
+    from understudy_openai.uploads import file_name
     from understudy_openai.wire import BatchStatus, FileRecord, ModelRecord
     from understudy_openai.wire_chat import chat_body, chat_reply
-    from understudy_openai.wire_errors import Failure, to_error
+    from understudy_openai.wire_errors import Failure, retry_after, to_error
 
 __all__ = [
+    "Asker",
     "BatchStatus",
     "Failure",
     "FileRecord",
@@ -35,24 +46,42 @@ __all__ = [
     "OpenAIBackend",
     "OpenAIParams",
     "OpenAISettings",
+    "WireSettings",
     "chat_body",
     "chat_reply",
     "check_spec",
     "create_body",
+    "default_epochs",
     "estimate",
+    "file_name",
     "is_loopback",
     "redact",
+    "retry_after",
+    "rule_for",
+    "timeouts",
     "to_error",
+    "web_address",
 ]
 
 _HOMES = {
-    "backend": ("OpenAIBackend",),
-    "params": ("Limits", "ModelRule", "OpenAIParams", "check_spec", "create_body", "estimate"),
+    "backend": ("OpenAIBackend", "timeouts"),
+    "doctor": ("Asker",),
+    "params": (
+        "Limits",
+        "ModelRule",
+        "OpenAIParams",
+        "check_spec",
+        "create_body",
+        "default_epochs",
+        "estimate",
+        "rule_for",
+    ),
     "redaction": ("redact",),
-    "settings": ("OpenAISettings", "is_loopback"),
+    "settings": ("OpenAISettings", "WireSettings", "is_loopback", "web_address"),
+    "uploads": ("file_name",),
     "wire": ("BatchStatus", "FileRecord", "ModelRecord"),
     "wire_chat": ("chat_body", "chat_reply"),
-    "wire_errors": ("Failure", "to_error"),
+    "wire_errors": ("Failure", "retry_after", "to_error"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -40,9 +40,9 @@ from understudy.model import (
 from understudy_openai import doctor, lists, params, wire, wire_chat
 from understudy_openai.settings import OpenAISettings, is_loopback
 from understudy_openai.uploads import Uploader, file_name
-from understudy_openai.wire_errors import NEVER_SENT, Failure, kind_of, retry_after, to_error
+from understudy_openai.wire_errors import Failure, failure_of, to_error
 
-__all__ = ["OpenAIBackend", "failure_of", "timeouts"]
+__all__ = ["OpenAIBackend", "timeouts"]
 
 _PAGE = 100
 T = TypeVar("T")
@@ -56,37 +56,21 @@ def timeouts(total: float, *, read: float | None = None) -> httpx2.Timeout:
     )
 
 
-def failure_of(error: BaseException) -> Failure:
-    """The facts of an exception of the SDK."""
-    cause = type(error.__cause__).__name__
-    response = getattr(error, "response", None)
-    body = wire.mapping(getattr(error, "body", None))
-    return Failure(
-        kind=kind_of(error),
-        status=getattr(response, "status_code", None),
-        code=_word(body.get("code")),
-        type=_word(body.get("type")),
-        param=_word(body.get("param")),
-        message=wire.text(body.get("message")) or "",
-        retry_after=retry_after(response.headers) if response is not None else None,
-        sent=cause not in NEVER_SENT,
-    )
-
-
-def _word(value: Json) -> str | None:
-    return None if value is None or isinstance(value, dict | list) else str(value) or None
-
-
 class OpenAIBackend(contract.Backend):
     """OpenAI, or any server that speaks its fine-tuning wire.
 
-    A plugin for a relative of this wire overrides ``make_client``, ``secrets`` and, where it
-    differs, ``limits``, ``body`` and the functions of ``wire`` that the methods name.
+    A plugin for a relative of this wire overrides what stands under that heading, and sets the
+    attributes where its provider differs: ``limits``; ``ready_files``, the statuses of a file that
+    can be trained on; ``upload_sizes``, the ``part`` and ``single`` bytes of an upload;
+    ``verb_options``, further arguments of cancel, pause and resume.
     """
 
     Params: ClassVar[type[contract.Params]] = params.OpenAIParams
     Settings: ClassVar[type[contract.Settings]] = OpenAISettings
-    limits: ClassVar[params.Limits] = params.Limits()
+    limits: params.Limits = params.Limits()
+    ready_files: frozenset[str] = wire.FILE_READY
+    upload_sizes: Mapping[str, int] = {}
+    verb_options: Mapping[str, Any] = {}
     settings: Any
 
     def __init__(self, *, name: str, settings: Any, clock: Clock) -> None:
@@ -131,6 +115,19 @@ class OpenAIBackend(contract.Backend):
         """The body of the create."""
         return params.create_body(spec, training=training, validation=validation, key=key)
 
+    def error(self, failure: Failure, *, what: str, paid: bool) -> BackendError:
+        """What to raise for ``failure`` of a request of this backend."""
+        return to_error(failure, what=what, paid=paid, secrets=self.secrets())
+
+    def find_filters(self, key: str) -> tuple[Mapping[str, Any], ...]:
+        """Arguments of the job list, in the order to ask; the last asks for all jobs."""
+        return ({"metadata": {wire.KEY: key}}, {})
+
+    def owner(self, model: str) -> str | None:
+        """Who the provider says serves ``model``."""
+        what = f"look at model {model}"
+        return self.read(what, wire.model_record, self._model(model)).owner
+
     # -- requests ------------------------------------------------------------------------------
 
     @property
@@ -167,7 +164,7 @@ class OpenAIBackend(contract.Backend):
             if isinstance(body, dict | list):
                 return body
             failure = Failure(kind="reply", status=response.status_code, message="not an object")
-        raise to_error(failure, what=where, paid=paid, secrets=self.secrets()) from None
+        raise self.error(failure, what=where, paid=paid) from None
 
     def read(self, what: str, parse: Callable[[Json], T], body: Json) -> T:
         """``parse(body)``, where a body that lacks what it must have is trouble of the server."""
@@ -175,7 +172,7 @@ class OpenAIBackend(contract.Backend):
             return parse(body)
         except ValueError as error:
             failure = Failure(kind="reply", message=str(error))
-        raise to_error(failure, what=f"{what} at {self.host}", paid=False) from None
+        raise self.error(failure, what=f"{what} at {self.host}", paid=False) from None
 
     def pages(self, what: str, method: Callable[..., Any], /, **kwargs: Any) -> Iterator[Json]:
         """The pages of a list in the provider's order, until it says or shows that it ended."""
@@ -194,14 +191,7 @@ class OpenAIBackend(contract.Backend):
 
     def upload(self, spec: JobSpec, *, key: str) -> Handle:
         """Send training and validation file, or find them complete from an earlier try."""
-        patience = timeouts(
-            float(self.settings.request_timeout), read=float(self.settings.upload_timeout)
-        )
-
-        def call(what: str, method: Callable[..., Any], /, **kwargs: Any) -> Json:
-            return self.call(what, method, timeout=patience, **kwargs)
-
-        uploader = Uploader(self.client, call)
+        uploader = self.uploader()
         data: dict[str, Json] = {"key": key}
         for split, rows in (("train", spec.training), ("validation", spec.validation)):
             if rows is not None:
@@ -211,10 +201,22 @@ class OpenAIBackend(contract.Backend):
                 data["training_file" if split == "train" else "validation_file"] = file.id
         return Handle(kind="upload", id=data["training_file"], data=data)
 
+    def uploader(self) -> Uploader:
+        """What sends files, with the patience that they need."""
+        patience = timeouts(
+            float(self.settings.request_timeout), read=float(self.settings.upload_timeout)
+        )
+
+        def call(what: str, method: Callable[..., Any], /, **kwargs: Any) -> Json:
+            return self.call(what, method, timeout=patience, **kwargs)
+
+        return Uploader(self.client, call, **self.upload_sizes)
+
     def poll_upload(self, handle: Handle) -> UploadStatus:
         """One look at each file."""
         names = (handle.data.get("training_file", handle.id), handle.data.get("validation_file"))
-        return wire.upload_status([self._file(str(name)) for name in names if name is not None])
+        files = [self._file(str(name)) for name in names if name is not None]
+        return wire.upload_status(files, self.ready_files)
 
     def _file(self, name: str) -> wire.FileRecord:
         what, retrieve = f"look at file {name}", self.client.files.with_raw_response.retrieve
@@ -237,7 +239,7 @@ class OpenAIBackend(contract.Backend):
             handle = wire.job_handle(reply)
         except ValueError:
             failure = Failure(kind="reply", message="it names no job")
-            raise to_error(failure, what=what, paid=True) from None
+            raise self.error(failure, what=what, paid=True) from None
         return Handle(
             kind="job", id=handle.id, data={"training_file": training, **handle.data, "key": key}
         )
@@ -259,10 +261,9 @@ class OpenAIBackend(contract.Backend):
                 f"job {handle.id} has no model: it is {status.raw or 'without a status'!r}. "
                 "Wait until it has succeeded."
             )
-        what = f"look at model {status.model}"
-        record = self.read(what, wire.model_record, self._model(status.model))
+        owner = self.owner(status.model)
         base = wire.text(job.get("model")) or str(handle.data.get("base_model", ""))
-        return ModelRef(backend=self.name, id=status.model, base_model=base, owner=record.owner)
+        return ModelRef(backend=self.name, id=status.model, base_model=base, owner=owner)
 
     def _model(self, model: str) -> Json:
         retrieve = self.client.models.with_raw_response.retrieve
@@ -290,7 +291,7 @@ class OpenAIBackend(contract.Backend):
         its list is read to the end and the training file decides.
         """
         file = files.data.get("training_file", files.id) if files is not None else None
-        for filters in ({"metadata": {wire.KEY: key}}, {}):
+        for filters in self.find_filters(key):
             listed = [row for page in self.job_pages(**filters) for row in page]
             found = lists.ours(listed, key=key, file=file)
             if found is not None:
@@ -328,7 +329,8 @@ class OpenAIBackend(contract.Backend):
     def _ask(self, verb: str, handle: Handle, done: set[RemoteState]) -> None:
         method = getattr(self.client.fine_tuning.jobs.with_raw_response, verb)
         try:
-            self.call(f"{verb} job {handle.id}", method, fine_tuning_job_id=handle.id)
+            what = f"{verb} job {handle.id}"
+            self.call(what, method, fine_tuning_job_id=handle.id, **self.verb_options)
         except BackendError as error:
             # The wire answers 400 or 409 when there is nothing left to do; only a look tells.
             if error.status not in {400, 409}:

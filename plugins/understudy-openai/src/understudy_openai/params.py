@@ -23,6 +23,7 @@ __all__ = [
     "create_body",
     "default_epochs",
     "estimate",
+    "rule_for",
 ]
 
 Auto = Literal["auto"]
@@ -101,6 +102,7 @@ class Limits:
     max_file: int = 8 * 1024**3
     suffix: int = 64
     suffix_form: str = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+    suffix_words: str = "begin with a letter or digit; then letters, digits, '-', '_' and '.'"
     metadata_pairs: int = 16
     metadata_key: int = 64
     metadata_value: int = 512
@@ -222,8 +224,7 @@ def _suffix(spec: JobSpec, limits: Limits) -> Iterator[Problem]:
         yield Problem(field="suffix", message=message, fix="shorten it")
     if not re.fullmatch(limits.suffix_form, spec.suffix):
         message = f"the suffix {spec.suffix[:80]!r} has characters that a model name cannot have"
-        fix = "begin with a letter or digit; then letters, digits, '-', '_' and '.'"
-        yield Problem(field="suffix", message=message, fix=fix)
+        yield Problem(field="suffix", message=message, fix=limits.suffix_words)
 
 
 def _metadata(spec: JobSpec, limits: Limits) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 
 from understudy.backend import Settings
 
-__all__ = ["DEFAULT_BASE_URL", "OpenAISettings", "is_loopback"]
+__all__ = ["DEFAULT_BASE_URL", "OpenAISettings", "WireSettings", "is_loopback", "web_address"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
@@ -27,8 +27,20 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-class OpenAISettings(Settings):
-    """Settings of ``[backends.openai]``.
+def web_address(value: str) -> str:
+    """``value`` without the last slash. Raises ValueError: it is no plain http(s) address."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        message = "not an http(s) address; write it like https://host/v1"
+        raise ValueError(message)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        message = "no user, password, query or fragment may stand in it; the key is api_key"
+        raise ValueError(message)
+    return value.rstrip("/")
+
+
+class WireSettings(Settings):
+    """What every server of this wire is told: a key and patience.
 
     ``request_timeout`` bounds one request in seconds, all its phases together, and stays under
     the 60 s that ``Capabilities.request_timeout`` promises to the engine. ``upload_timeout`` is
@@ -36,20 +48,10 @@ class OpenAISettings(Settings):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-    env: ClassVar[Mapping[str, str]] = {
-        "api_key": "OPENAI_API_KEY",
-        "base_url": "OPENAI_BASE_URL",
-        "organization": "OPENAI_ORG_ID",
-        "project": "OPENAI_PROJECT_ID",
-    }
 
     api_key: SecretStr | None = None
-    base_url: str = DEFAULT_BASE_URL
-    organization: str | None = None
-    project: str | None = None
     request_timeout: float = Field(default=45.0, gt=0, le=60)
     upload_timeout: float = Field(default=600.0, gt=0)
-    allow_http: bool = False
 
     @field_validator("api_key")
     @classmethod
@@ -64,17 +66,26 @@ class OpenAISettings(Settings):
             raise ValueError(message)
         return SecretStr(text)
 
+
+class OpenAISettings(WireSettings):
+    """Settings of ``[backends.openai]``."""
+
+    env: ClassVar[Mapping[str, str]] = {
+        "api_key": "OPENAI_API_KEY",
+        "base_url": "OPENAI_BASE_URL",
+        "organization": "OPENAI_ORG_ID",
+        "project": "OPENAI_PROJECT_ID",
+    }
+
+    base_url: str = DEFAULT_BASE_URL
+    organization: str | None = None
+    project: str | None = None
+    allow_http: bool = False
+
     @field_validator("base_url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            message = "not an http(s) address; write it like https://host/v1"
-            raise ValueError(message)
-        if parts.username or parts.password or parts.query or parts.fragment:
-            message = "no user, password, query or fragment may stand in it; the key is api_key"
-            raise ValueError(message)
-        return value.rstrip("/")
+        return web_address(value)
 
     @model_validator(mode="after")
     def _is_private(self) -> Self:

@@ -19,6 +19,8 @@ PART_BYTES = 64 * 1024**2
 SINGLE_BYTES = 500 * 1000**2
 """Above this a file goes in parts; the provider's own limit for one request is 512 MB."""
 _PAGES = 3
+_COMPLETE = frozenset({"uploaded", "processed", "pending", "running"})
+"""Statuses of a file that is all there; Azure takes it in for a while after that."""
 _LONGEST_KEY = 120
 
 
@@ -57,7 +59,7 @@ class Uploader:
         """
         try:
             size = Path(path).stat().st_size
-            there = self._existing(name, size)
+            there = self.existing(name, size)
             if there is not None:
                 return there
             with Path(path).open("rb") as file:
@@ -72,7 +74,8 @@ class Uploader:
                 "Check that the dataset is still there."
             ) from None
 
-    def _existing(self, name: str, size: int) -> Json | None:
+    def existing(self, name: str, size: int | None) -> Json | None:
+        """The file that an earlier try left complete; of any size where ``size`` is None."""
         after: dict[str, str] = {}
         for _ in range(_PAGES):
             body = self._call(
@@ -86,8 +89,8 @@ class Uploader:
             found = [row for row in wire.rows(body) if wire.text(row.get("id"))]
             for row in found:
                 file = wire.file_record(row)
-                good = file.status in {"uploaded", "processed"} and not file.deleted
-                if file.filename == name and file.bytes == size and good:
+                good = file.status in _COMPLETE and not file.deleted
+                if file.filename == name and size in {None, file.bytes} and good:
                     return row
             if not found or wire.has_more(body) is not True:
                 break

@@ -39,6 +39,7 @@ from understudy_openai.wire_values import (
 
 __all__ = [
     "BATCH_STATES",
+    "FILE_READY",
     "JOB_STATES",
     "KEY",
     "BatchStatus",
@@ -99,7 +100,7 @@ BATCH_STATES: Mapping[str, RemoteState] = {
     "cancelling": _S.CANCELLING,
     "cancelled": _S.CANCELLED,
 }
-_FILE_READY = frozenset({"uploaded", "processed", ""})
+FILE_READY = frozenset({"uploaded", "processed", ""})
 _FILE_BAD = frozenset({"error", "deleted", "deleting"})
 
 
@@ -279,7 +280,7 @@ def file_record(body: Json, secrets: Iterable[str] = ()) -> FileRecord:
     )
 
 
-def upload_status(files: Iterable[FileRecord]) -> UploadStatus:
+def upload_status(files: Iterable[FileRecord], ready: frozenset[str] = FILE_READY) -> UploadStatus:
     """Whether files can be trained on. OpenAI takes ``uploaded`` files; an unknown word waits."""
     status: UploadStatus = UploadReady()
     for file in files:
@@ -287,7 +288,7 @@ def upload_status(files: Iterable[FileRecord]) -> UploadStatus:
             why = file.detail or "the provider gives no reason"
             word = "deleted" if file.deleted else file.status
             return UploadFailed(message=f"file {file.id} is {word!r}: {why}", code=word)
-        if file.status not in _FILE_READY:
+        if file.status not in ready:
             status = UploadPending()
     return status
 

@@ -20,9 +20,11 @@ from understudy.errors import (
     Retired,
     Unavailable,
 )
+from understudy.model import Json
 from understudy_openai.redaction import redact
+from understudy_openai.wire_values import mapping, text
 
-__all__ = ["EXCEPTIONS", "Failure", "kind_of", "retry_after", "to_error"]
+__all__ = ["EXCEPTIONS", "Failure", "failure_of", "kind_of", "retry_after", "to_error"]
 
 Kind = Literal["status", "timeout", "connection", "reply", "auth", "usage"]
 
@@ -131,6 +133,27 @@ def _date(value: str | None) -> float | None:
         return parsedate_to_datetime(value).timestamp() if value else None
     except ValueError:
         return None
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The facts of an exception of the SDK."""
+    cause = type(error.__cause__).__name__
+    response = getattr(error, "response", None)
+    body = mapping(getattr(error, "body", None))
+    return Failure(
+        kind=kind_of(error),
+        status=getattr(response, "status_code", None),
+        code=_word(body.get("code")),
+        type=_word(body.get("type")),
+        param=_word(body.get("param")),
+        message=text(body.get("message")) or "",
+        retry_after=retry_after(response.headers) if response is not None else None,
+        sent=cause not in NEVER_SENT,
+    )
+
+
+def _word(value: Json) -> str | None:
+    return None if value is None or isinstance(value, dict | list) else str(value) or None
 
 
 def to_error(
