@@ -20,7 +20,7 @@ from understudy.costs import ledger
 from understudy.pipeline import prepare_run, start_run
 from understudy.project import Project
 from understudy.recipe import Recipe
-from understudy.states import TERMINAL
+from understudy.states import TERMINAL, State
 from understudy.store import schema
 from understudy_sandbox.launch import Sandbox
 
@@ -137,7 +137,8 @@ class Fleet:
         return self._figures(count, seconds, used, limit)
 
     def _open_jobs(self) -> int:
-        ended = [state.value for state in TERMINAL]
+        # What needs a person is not waited for: the checks that follow say so.
+        ended = [*(state.value for state in TERMINAL), State.NEEDS_ATTENTION.value]
         query = sa.select(sa.func.count()).where(schema.jobs.c.state.not_in(ended))
         with self.project.store.read() as tx:
             return int(tx.execute(query).scalar_one())
