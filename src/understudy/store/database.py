@@ -81,6 +81,7 @@ def open_store(url: str) -> Store:
                 parsed.set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,
                 pool_size=10,
+                hide_parameters=True,
                 connect_args={"options": _POSTGRES_OPTIONS},
             )
         elif parsed.get_backend_name() == "sqlite":
@@ -102,7 +103,8 @@ def open_store(url: str) -> Store:
 def _sqlite(url: sa.URL) -> sa.Engine:
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": 60.0})
+    # Values that a statement carried must not get into messages: answers are among them.
+    engine = sa.create_engine(url, connect_args={"timeout": 60.0}, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
     def _on_connect(dbapi: Any, _record: Any) -> None:
