@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -112,6 +113,20 @@ def test_a_store_that_cannot_be_opened_says_so_without_its_password(url: str) ->
         open_store(url)
     assert "hunter2-secret" not in str(caught.value)
     assert "store" in str(caught.value) or isinstance(caught.value, OSError)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", r"nonsense is no database URL; write sqlite:///FILE or"),
+        ("sqlite:///{file}/x/y.db", r"file/x: Not a directory; make its folder writable"),
+    ],
+)
+def test_a_wrong_store_is_a_setting_with_its_fix(tmp_path: Path, url: str, words: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(ConfigError, match=words):
+        open_store(url.format(file=file))
 
 
 def test_a_repr_hides_the_password() -> None:

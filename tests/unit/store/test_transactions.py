@@ -66,6 +66,15 @@ def test_increments_of_many_threads_are_all_there(store: Store) -> None:
         assert spent(tx) == 40
 
 
+def test_an_error_of_the_database_does_not_repeat_the_values(store: Store) -> None:
+    with store.write() as tx:
+        add(tx)
+    with pytest.raises(sa.exc.IntegrityError) as caught, store.write() as tx:
+        tx.execute(sa.insert(budgets).values(name="b", limit_nanos=987654321))
+    assert "987654321" not in str(caught.value)
+    assert "SQL parameters hidden" in str(caught.value)
+
+
 def test_integers_keep_64_bits(store: Store) -> None:
     big = (1 << 63) - 1
     with store.write() as tx:
