@@ -85,8 +85,8 @@ class OpenAIBackend(contract.Backend):
         key: SecretStr | None = self.settings.api_key
         if key is None:
             raise AuthError(
-                f"backend {self.name!r} has no API key. Set OPENAI_API_KEY, or api_key in "
-                f"[backends.{self.name}] of understudy.toml."
+                f"backend {self.name!r} has no API key. Set OPENAI_API_KEY, or name another "
+                f"variable: api_key_env in [backends.{self.name}] of understudy.toml."
             )
         return openai.OpenAI(
             api_key=key.get_secret_value(),

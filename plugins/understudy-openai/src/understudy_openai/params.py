@@ -19,6 +19,7 @@ __all__ = [
     "Limits",
     "ModelRule",
     "OpenAIParams",
+    "WireParams",
     "check_spec",
     "create_body",
     "default_epochs",
@@ -31,17 +32,25 @@ Whole = Annotated[int, Field(strict=True, ge=1)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
-class OpenAIParams(Params):
-    """Hyperparameters by their names on the wire; what is left out is the provider's choice.
+class WireParams(Params):
+    """Hyperparameters of every server of this wire, by their names there.
 
-    ``beta`` is for dpo; those from ``compute_multiplier`` on are for reinforcement, which needs a
-    ``grader`` (an object as the Graders API takes it).
+    What is left out is the provider's choice; ``beta`` is for dpo.
     """
 
     n_epochs: Annotated[int, Field(strict=True, ge=1, le=50)] | Auto | None = None
     batch_size: Annotated[int, Field(strict=True, ge=1, le=256)] | Auto | None = None
     learning_rate_multiplier: Positive | Auto | None = None
     beta: Annotated[float, Field(strict=True, gt=0, le=2)] | Auto | None = None
+
+
+class OpenAIParams(WireParams):
+    """OpenAI's hyperparameters.
+
+    Those that it adds are for reinforcement, which needs a ``grader`` (an object as the Graders
+    API takes it).
+    """
+
     compute_multiplier: Positive | Auto | None = None
     eval_interval: Whole | Auto | None = None
     eval_samples: Whole | Auto | None = None
@@ -151,7 +160,7 @@ def _hyperparameters(spec: JobSpec, limits: Limits, params: type[Params]) -> Ite
     try:
         params.model_validate(given)
     except ValidationError as error:
-        yield from _bad_values(error)
+        yield from _bad_values(error, params)
     if spec.method == "reinforcement" and not given.get("grader"):
         yield Problem(
             field="hyperparameters.grader",
@@ -173,10 +182,11 @@ _RANGES: Mapping[str, str] = {
 }
 
 
-def _bad_values(error: ValidationError) -> Iterator[Problem]:
+def _bad_values(error: ValidationError, params: type[Params]) -> Iterator[Problem]:
     # A union reports each of its arms; one line a field is enough.
     for name in dict.fromkeys(str(item["loc"][0]) for item in error.errors() if item["loc"]):
-        fix = f"give {_RANGES.get(name, 'a value of the documented kind')}"
+        told = _RANGES.get(name) or params.model_fields[name].description
+        fix = f"give {told or 'a value of the documented kind'}"
         message = f"the value of {name!r} is out of range"
         yield Problem(field=f"hyperparameters.{name}", message=message, fix=fix)
 

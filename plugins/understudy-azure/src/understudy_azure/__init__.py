@@ -1,0 +1,1 @@
+"""Azure OpenAI as an Understudy backend: fine-tuning on both surfaces, deployments through ARM."""
