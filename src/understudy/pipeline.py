@@ -19,7 +19,7 @@ from understudy.costs.money import to_nanos
 from understudy.data import Dataset, count, prepare, request_tokens
 from understudy.engine import Engine, adopting, commands, jobs
 from understudy.engine.jobs import JobRecord, Plan
-from understudy.errors import ConfigError, NotFound, Retired
+from understudy.errors import BackendError, ConfigError, Retired
 from understudy.model import Estimate, JobSpec, Json, Lifecycle
 from understudy.project import Project
 from understudy.recipe import Recipe
@@ -45,7 +45,7 @@ class Prepared:
     estimate: RunEstimate
     training: Estimate
     warnings: tuple[str, ...]
-    closed: str | None = None
+    closed: BackendError | None = None
     """Why no new job can be started on the base model; one that runs already goes on."""
 
     @property
@@ -158,31 +158,38 @@ def _billed(backend: Backend, spec: JobSpec) -> Estimate:
 
 def _lifecycle(
     project: Project, backend: Backend, model: str
-) -> tuple[tuple[str, ...], str | None]:
-    """Warnings about days that are near, and why the model is closed, if it is."""
+) -> tuple[tuple[str, ...], BackendError | None]:
+    """Warnings about days that are near, and why the model is closed, if it is.
+
+    A provider that cannot be asked closes it too: what is found or estimated needs no answer.
+    """
     if not isinstance(backend, SupportsLifecycle):
         return (), None
     today = datetime.fromtimestamp(project.config.clock.now(), UTC).date()
     try:
         return _ends(backend.lifecycle(model), today)
-    except (NotFound, Retired) as error:
-        return (), str(error)
+    except BackendError as error:
+        return (), error
 
 
-def _ends(life: Lifecycle, today: date) -> tuple[tuple[str, ...], str | None]:
-    warnings = []
+def _ends(life: Lifecycle, today: date) -> tuple[tuple[str, ...], BackendError | None]:
+    days: dict[str, list[str]] = {}
     for what, day in (("training", life.training_until), ("answers", life.inference_until)):
-        if day is None:
-            continue
+        if day is not None:
+            days.setdefault(day, []).append(what)
+    warnings = []
+    for day, ending in sorted(days.items()):
         left = (date.fromisoformat(day) - today).days
-        if left < 0:
-            return (), (
-                f"{life.model} ended on {day} ({what}; source: {life.source}), so no job was "
-                "submitted; choose another base model, or another backend"
+        told = f"{' and '.join(ending)}; source: {life.source}"
+        # On the day itself the model is gone, or goes within hours.
+        if left <= 0:
+            return (), Retired(
+                f"{life.model} ended on {day} ({told}), so no job was submitted; "
+                "choose another base model, or another backend"
             )
         if left <= _WARN_DAYS:
             warnings.append(
-                f"{life.model} ends on {day}, in {left} days ({what}; source: {life.source}): "
+                f"{life.model} ends on {day}, in {left} days ({told}): "
                 "a student trained on it ends with it"
             )
     return tuple(warnings), None
@@ -239,7 +246,8 @@ def start_run(
 
     Raises:
         BudgetExceeded: the most that the run may cost is more than is left. Nothing was sent.
-        Retired: a new job is needed, and the base model is shut down or closed for training.
+        BackendError: a new job is needed, and the base model is shut down or closed for training,
+            or the provider could not be asked.
     """
     key = prepared.run_key
     with project.store.write() as tx:
@@ -253,7 +261,7 @@ def start_run(
         key = f"{key}#{number + 1}"
     trained = any(job.model_id for job in earlier)
     if prepared.closed is not None and not trained:
-        raise Retired(prepared.closed)
+        raise prepared.closed
     training = prepared.estimate.lines[0].at_most
     budget.require(prepared.estimate.at_most - (training if trained else 0))
     job = commands.submit(

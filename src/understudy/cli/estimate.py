@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli.opened import open_project
-from understudy.cli.output import print_json
+from understudy.cli.output import note, print_json
 from understudy.cli.report import prepared_json, show_prepared
 from understudy.cli.run import prepare
 
@@ -31,3 +31,5 @@ def estimate(
             print_json(prepared_json(prepared))
         else:
             show_prepared(prepared)
+            if prepared.closed:
+                note(f"Warning: no new job could start now: {prepared.closed}")

@@ -51,7 +51,7 @@ def prepared_json(prepared: Prepared) -> dict[str, Any]:
         "dataset": dataset_summary(prepared.dataset),
         "estimate": prepared.estimate.to_json(),
         "warnings": list(prepared.warnings),
-        "closed": prepared.closed,
+        "closed": str(prepared.closed) if prepared.closed else None,
     }
 
 
@@ -66,7 +66,7 @@ def show_prepared(prepared: Prepared) -> None:
     table(columns, [*(line.cells() for line in estimate.lines), sums], title="Estimate")
     for line in estimate.notes:
         say(f"  {line}")
-    for warning in (*prepared.warnings, *([prepared.closed] if prepared.closed else [])):
+    for warning in prepared.warnings:
         note(f"Warning: {warning}")
 
 

@@ -62,3 +62,13 @@ def test_a_job_that_fails_at_the_provider_has_its_own_exit_code_and_says_why(sho
     assert cells["problem"][0] == "unsafe_file"
     assert cells["actual cost"][0] == "$0.00"
     assert "verdict" not in cells
+
+
+def test_a_run_that_was_submitted_goes_on_while_the_provider_cannot_say_when_its_model_ends(
+    shop: Shop,
+):
+    shop.call("run", "recipe.toml", "--detach")
+    shop.sandbox.faults({"on": "models.retrieve", "do": "error", "status": 503, "times": 1})
+    said = shop.call("run", "recipe.toml")
+    assert said.code == ExitCode.OK, said.err
+    assert shop.sandbox.fault_counts()[0]["hits"] == 1
