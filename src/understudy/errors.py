@@ -208,6 +208,12 @@ class StaleRecord(UnderstudyError):
     """Somebody else changed the record meanwhile, or this worker's lease is lost."""
 
 
+def _limit(amount: Decimal) -> str:
+    """A limit as it was set: never rounded to what it is not."""
+    text = f"{amount:.2f}"
+    return f"${text if Decimal(text) == amount else format(amount.normalize(), 'f')}"
+
+
 class BudgetExceeded(UnderstudyError):
     """The money asked for is more than is left.
 
@@ -222,7 +228,7 @@ class BudgetExceeded(UnderstudyError):
         self.budget = budget
         self.limit, self.spent, self.reserved, self.asked = limit, spent, reserved, asked
         super().__init__(
-            f"budget {budget!r} is ${limit:.2f}: ${spent:.4f} is spent and ${reserved:.4f} is "
+            f"budget {budget!r} is {_limit(limit)}: ${spent:.4f} is spent and ${reserved:.4f} is "
             f"reserved, so ${asked:.4f} more cannot be started. Nothing was sent. Raise the "
             "budget in the recipe and run it again, or choose a smaller dataset or model."
         )

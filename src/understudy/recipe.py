@@ -75,8 +75,8 @@ class Split(_Section):
 class Train(_Section):
     """The fine-tuning job."""
 
-    backend: str
-    base_model: str
+    backend: str = Field(min_length=1)
+    base_model: str = Field(min_length=1)
     method: Method = "supervised"
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
     suffix: str | None = None
@@ -144,6 +144,14 @@ class Recipe(_Section):
     def _not_reserved(cls, value: str | None) -> str | None:
         if value is not None and "@" in value:
             message = "'@' separates a name from a version; leave it out"
+            raise ValueError(message)
+        return value
+
+    @field_validator("split")
+    @classmethod
+    def _can_be_judged(cls, value: Split) -> Split:
+        if value.test == 0:
+            message = "test is 0, but a student is judged on test rows; give it a share, as 0.1"
             raise ValueError(message)
         return value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ from understudy.errors import ConfigError
 __all__ = ["nearest", "parse", "read_toml"]
 
 M = TypeVar("M", bound=BaseModel)
+
+# How pydantic names the members of a union of plain values at the end of a place.
+_MEMBER = re.compile(r"(constrained-)?(int|float|str|bool)|literal\[.*\]")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -37,6 +41,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: there is no such file; `understudy init {path}` writes a commented recipe"
         ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
@@ -58,18 +64,23 @@ def parse(model: type[M], data: Mapping[str, Any], *, where: str) -> M:
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        lines = [_line(model, item) for item in error.errors(include_url=False)]
-        raise ConfigError(f"{where}: " + "; ".join(lines)) from None
+        lines: dict[str, list[str]] = {}
+        for item in error.errors(include_url=False):
+            place, words = _words(model, item)
+            lines.setdefault(f"[{place}] " if place else "", []).append(words)
+        told = (place + ", or ".join(words) for place, words in lines.items())
+        raise ConfigError(f"{where}: " + "; ".join(told)) from None
 
 
-def _line(model: type[BaseModel], item: Any) -> str:
-    place = ".".join(str(part) for part in item["loc"])
+def _words(model: type[BaseModel], item: Any) -> tuple[str, str]:
+    parts = [str(part) for part in item["loc"]]
     if item["type"] == "extra_forbidden":
         *parents, name = item["loc"]
         valid = _fields(model, parents)
-        return f"[{place}] is not a known name: {nearest(str(name), valid)}"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"[{place}] {message}" if place else message
+        return ".".join(parts), f"is not a known name: {nearest(str(name), valid)}"
+    if len(parts) > 1 and _MEMBER.fullmatch(parts[-1]):
+        parts.pop()
+    return ".".join(parts), item["msg"].removeprefix("Value error, ")
 
 
 def _fields(model: type[BaseModel], path: Iterable[Any]) -> list[str]:

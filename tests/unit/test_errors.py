@@ -117,5 +117,14 @@ def test_a_budget_error_names_the_sums():
         reserved=Decimal(4),
         asked=Decimal("3.75"),
     )
+    assert "is $0.001:" in str(
+        BudgetExceeded(
+            budget="b",
+            limit=Decimal("0.0010"),
+            spent=Decimal(0),
+            reserved=Decimal(0),
+            asked=Decimal(1),
+        )
+    )
     for part in ("'team'", "$20.00", "$12.5000", "$4.0000", "$3.7500", "Nothing was sent"):
         assert part in str(error)

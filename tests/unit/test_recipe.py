@@ -52,6 +52,12 @@ def test_a_shared_budget(tmp_path):
         ("= 5", "= 0", r"\[budget.limit_usd\].*greater than 0"),
         ("= 5", '= "x"', r"\[budget.limit_usd\].*decimal"),
         ("[budget]", "[split]\ntrain = 0.9\n[budget]", "train .* is 1.1, it must be 1"),
+        (
+            "[budget]",
+            "[split]\ntrain = 0.9\ntest = 0\n[budget]",
+            r"\[split\] test is 0, but a",
+        ),
+        ('"small"', '""', r"\[train.base_model\].*at least 1"),
         ("[train]", '[cleaning]\ndrop = ["bad"]\n[train]', r"\[cleaning.drop.0\].*'truncated'"),
         ('path = "calls.jsonl"', 'kind = "chat"', r"\[source.path\] Field required"),
     ],

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from understudy.errors import ConfigError
 from understudy.validation import nearest, parse, read_toml
@@ -21,6 +23,7 @@ class Outer(BaseModel):
     maybe: Inner | None = None
     count: int = 0
     key: SecretStr | None = None
+    epochs: Annotated[int, Field(le=50)] | Literal["auto"] = "auto"
 
     @field_validator("count")
     @classmethod
@@ -57,9 +60,13 @@ def test_a_valid_name_is_nearest_to_itself(valid, data):
         ({"inner": {"color": 1}}, r"file: \[inner.color\].*did you mean 'colour'"),
         ({"many": [{"colr": 1}]}, r"\[many.0.colr\].*did you mean 'colour'"),
         ({"maybe": {"colr": 1}}, r"did you mean 'colour'"),
-        ({"cuont": 1}, r"\[cuont\].*did you mean 'count'.*Valid: count, inner, key, many, maybe"),
+        (
+            {"cuont": 1},
+            r"\[cuont\].*did you mean 'count'.*Valid: count, epochs, .*maybe",
+        ),
         ({"count": 12}, r"\[count\] at most 9$"),
         ({"count": "x", "inner": 3}, r"\[inner\].*; \[count\]"),
+        ({"epochs": 51}, r"^file: \[epochs\] Input should be less.* 50, or Input .* 'auto'$"),
     ],
 )
 def test_parse_names_field_and_fix(data, words):
@@ -90,3 +97,5 @@ def test_read_toml(tmp_path):
         read_toml(file)
     with pytest.raises(ConfigError, match=r"there is no such file; `understudy init"):
         read_toml(tmp_path / "no.toml")
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\); check the path"):
+        read_toml(tmp_path)

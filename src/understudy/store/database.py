@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from understudy.config import shown_url
 from understudy.errors import ConfigError
@@ -90,6 +90,16 @@ def open_store(url: str) -> Store:
             raise ConfigError(f"store {shown}: use sqlite:///FILE or postgresql://...")
         store = Store(engine)
         _migrate(store)
+    except ArgumentError:
+        raise ConfigError(
+            f"store {shown} is no database URL; write sqlite:///FILE or "
+            "postgresql://HOST/NAME, with user and password before the host"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"store {shown} cannot be opened: {error.filename}: {error.strerror}; make its folder "
+            "writable, or name another one in [store] url or UNDERSTUDY_STORE"
+        ) from None
     except ModuleNotFoundError as error:
         raise ConfigError(f"store {shown}: {error}; pip install 'understudy[postgres]'") from None
     except (NoSuchModuleError, OperationalError) as error:
