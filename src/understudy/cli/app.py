@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -33,6 +34,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("understudy.cli.doctor:doctor", "Check settings, plugins and backends."),
 }
 """Name -> (``"module:function"`` or ``"module:app"``, one line of help), in the order of help."""
+
+# Trouble of disks and rights, which is nobody's bug.
+_OF_THE_MACHINE = frozenset(
+    {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS}
+)
 
 _EPILOG = (
     "Exit codes: 0 done, 1 unexpected, 2 usage or settings, 3 bad data, 4 provider, 5 budget, "
@@ -134,13 +140,17 @@ def _hint_at_plugins(session: Session) -> None:
 
 
 def _report(error: Exception) -> int:
-    from understudy.cli.exit_codes import code_for_error
+    from understudy.cli.exit_codes import ExitCode, code_for_error
     from understudy.errors import UnderstudyError
     from understudy.secrets import redact
 
     if os.environ.get("UNDERSTUDY_DEBUG"):
         sys.stderr.write(redact("".join(traceback.format_exception(error))))
     message = redact(str(error))
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        place = f"{error.filename}: " if error.filename else ""
+        _complain(f"{place}{error.strerror}. Mend that, or name another place, and run it again.")
+        return int(ExitCode.USAGE)
     if not isinstance(error, UnderstudyError):
         message = (
             f"unexpected {type(error).__name__}: {message}\n"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,11 +69,19 @@ def _settings(config: Config) -> Iterator[Check]:
     file = str(config.file) if config.file else "none; defaults"
     yield Check(name="settings file", ok=True, detail=file)
     yield _store(config)
-    yield Check(name="datasets", ok=True, detail=str(config.data.root))
+    yield _datasets(config.data.root)
     worker = ", ".join(f"{name} {value:g}" for name, value in config.worker.model_dump().items())
     yield Check(name="worker", ok=True, detail=worker.replace("_", " "))
     today = datetime.fromtimestamp(config.clock.now(), UTC).isoformat(timespec="seconds")
     yield Check(name="clock", ok=True, detail=f"{today}, {config.clock.speed:g} times as fast")
+
+
+def _datasets(root: Path) -> Check:
+    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    if there.is_dir() and os.access(there, os.W_OK):
+        return Check(name="datasets", ok=True, detail=str(root))
+    fix = f"make {there} a folder that can be written, or name another one in [data] root"
+    return Check(name="datasets", ok=False, detail=f"{root} cannot be written", fix=fix)
 
 
 def _store(config: Config) -> Check:

@@ -94,12 +94,12 @@ def events(
 
 
 @app.command()
-def watch(ctx: typer.Context, job: Job) -> int:
+def watch(ctx: typer.Context, job: Job, *, as_json: AsJson = False) -> int:
     """Follow a job until it ends or needs attention. Only looks: a worker must drive it."""
     with open_project(ctx) as project:
         job_id = full_id(project, job)
-        state = follow(project, job_id)
-        finish(project, job_id, as_json=False)
+        state = follow(project, job_id, quiet=as_json)
+        finish(project, job_id, as_json=as_json)
     return code_for_state(state)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from importlib.metadata import EntryPoint
@@ -23,6 +24,7 @@ def boom(kind: str) -> None:
         "plugin": errors.PluginLoadError("a plugin"),
         "data": errors.DataError("a row", file="x.jsonl", line=3),
         "backend": errors.Unavailable("a provider with sk-planted-0123456789"),
+        "disk": PermissionError(errno.EACCES, "Permission denied", "a folder"),
         "unexpected": KeyError("sk-planted-0123456789"),
         "abort": typer.Abort(),
         "interrupt": KeyboardInterrupt(),
@@ -78,6 +80,7 @@ def understudy_commands():
         ("plugin", 2, "Error: a plugin"),
         ("data", 3, "Error: x.jsonl:3: a row"),
         ("backend", 4, "Error: a provider with [redacted]"),
+        ("disk", 2, "Error: a folder: Permission denied. Mend that, or name another place"),
         ("unexpected", 1, "Error: unexpected KeyError: '[redacted]'"),
         ("abort", 130, "Error: interrupted"),
         ("interrupt", 130, ""),

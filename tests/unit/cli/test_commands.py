@@ -123,6 +123,13 @@ def test_doctor_finds_a_missing_key_and_an_unknown_backend(capsys, here):
     assert "did you mean 'fake'" in capsys.readouterr().out
 
 
+def test_doctor_finds_a_place_for_datasets_that_cannot_be_written(capsys, here):
+    (here / "file").write_text("")
+    (here / "understudy.toml").write_text('[data]\nroot = "file/datasets"\n')
+    assert run(["doctor"]) == 4
+    assert "file/datasets cannot be written\tmake " in capsys.readouterr().out
+
+
 def test_doctor_hides_the_store_password(capsys, monkeypatch):
     monkeypatch.setenv("UNDERSTUDY_STORE", f"postgresql://me:{SECRET}@localhost:1/db")
     assert run(["doctor"]) == 4

@@ -91,6 +91,8 @@ def test_detached_runs_are_driven_by_a_worker(shop: Shop):
     assert f"{told['id']} evaluating -> ready" in worked.err
     report = shop.call("jobs", "show", told["id"], "--json").json
     assert report["job"]["state"] == "ready"
+    watched = shop.call("jobs", "watch", told["id"], "--json")
+    assert (watched.code, watched.json, watched.err) == (ExitCode.OK, report, "")
     assert Decimal(report["cost"]["actual"]) == shop.billed() - before
 
 
