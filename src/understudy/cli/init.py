@@ -16,8 +16,10 @@ RECIPE = """\
 # A recipe says everything of one run. Try it with `understudy run {file}`.
 # Names are checked: a misspelt one is refused with the nearest valid one.
 
-name = "{name}"            # a-z, 0-9, '.', '_', '-'
-alias = "{name}"           # what your applications call; moves only to a passing version
+# What the run is called: a-z, 0-9, '.', '_', '-'.
+name = "{name}"
+# What your applications call; it moves only to a passing version.
+alias = "{name}"
 
 [source]
 kind = "calls"             # calls: a call log; chat: fine-tuning rows; preference: pairs for DPO
@@ -36,7 +38,7 @@ seed = 17
 
 [train]
 backend = "openai"         # see `understudy backends`, or [backends.NAME] in understudy.toml
-base_model = "gpt-4.1-nano-2025-04-14"
+base_model = "gpt-4.1-mini-2025-04-14"
 method = "supervised"      # or "dpo", "reinforcement" where the backend has it
 # suffix = "{name}"
 # seed = 17
@@ -45,7 +47,7 @@ method = "supervised"      # or "dpo", "reinforcement" where the backend has it
 # n_epochs = 3
 
 [evaluation]               # on held-out rows
-scorer = "exact"           # exact, normalised, json_f1, or one of a plugin
+scorer = "exact"           # exact, json_exact, json_f1, normalised, or one of a plugin
 bar = 0.8                  # the lower end of the score's interval must reach this
 margin = 0.02              # and it may be this much worse than the alias's present model
 confidence = 0.95
@@ -53,7 +55,7 @@ compare_base = true        # also score the base model
 
 [budget]                   # a hard stop before money is spent
 limit_usd = 20
-on_exhausted = "attention" # or "pause", "cancel"
+on_exhausted = "attention" # running work goes on and the job then asks for you; or "cancel"
 # name = "shared"          # runs that name the same budget share it
 """
 
