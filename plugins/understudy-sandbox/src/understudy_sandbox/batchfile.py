@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -49,7 +49,9 @@ class CheckedBatch:
     tokens: int
 
 
-def _problem(row: Any, endpoint: str, seen: set[str], model: str | None) -> tuple[str, str] | None:
+def _problem(
+    row: Any, endpoints: Sequence[str], seen: set[str], model: str | None
+) -> tuple[str, str] | None:
     if not isinstance(row, dict):
         return "invalid_json_line", "This line is not a JSON object."
     name, body = row.get("custom_id"), row.get("body")
@@ -63,7 +65,11 @@ def _problem(row: Any, endpoint: str, seen: set[str], model: str | None) -> tupl
             f"The custom_id {name!r} was used before.",
         ),
         (row.get("method") != "POST", "invalid_method", "method must be POST."),
-        (row.get("url") != endpoint, "invalid_url", f"url must be {endpoint}, as in the batch."),
+        (
+            row.get("url") not in endpoints,
+            "invalid_url",
+            f"url must be {endpoints[0]}, as in the batch.",
+        ),
         (not isinstance(named, str), missing, "body is missing or names no model."),
         (
             model is not None and named != model,
@@ -74,8 +80,13 @@ def _problem(row: Any, endpoint: str, seen: set[str], model: str | None) -> tupl
     return next(((code, message) for wrong, code, message in faults if wrong), None)
 
 
-def check_batch(path: Path, endpoint: str) -> CheckedBatch | list[BatchProblem]:
-    """Check an input file; all of its first 100 problems, or what it asks for."""
+def check_batch(path: Path, endpoints: Sequence[str]) -> CheckedBatch | list[BatchProblem]:
+    """Check an input file; all of its first 100 problems, or what it asks for.
+
+    Args:
+        path: the file.
+        endpoints: what its rows may have as their url, the batch's own first.
+    """
     if path.stat().st_size > MAX_BYTES:
         message = "The input file is over 200 MB. Split it."
         return [BatchProblem(code="file_too_large", message=message)]
@@ -89,7 +100,7 @@ def check_batch(path: Path, endpoint: str) -> CheckedBatch | list[BatchProblem]:
                 row = orjson.loads(line)
             except orjson.JSONDecodeError:
                 row = None
-            fault = _problem(row, endpoint, seen, model)
+            fault = _problem(row, endpoints, seen, model)
             if fault and len(problems) < _SHOWN_PROBLEMS:
                 problems.append(BatchProblem(code=fault[0], message=fault[1], line=number))
             if not fault:

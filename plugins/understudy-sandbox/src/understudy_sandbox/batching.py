@@ -6,18 +6,21 @@ import logging
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy_sandbox.batchfile import BatchProblem, answer_file, check_batch, split_results
+from understudy_sandbox.billing import Priced
 from understudy_sandbox.errors import ApiError
+from understudy_sandbox.faces import OPENAI_HOME
 from understudy_sandbox.state import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from understudy_sandbox.billing import Bill
-    from understudy_sandbox.catalog import Catalog
+    from understudy_sandbox.catalog import Resolved
     from understudy_sandbox.clock import Clock
     from understudy_sandbox.fits import Fits
     from understudy_sandbox.state import Doc, State
@@ -38,14 +41,14 @@ class Batcher:
         clock: Clock,
         fits: Fits,
         bill: Bill,
-        catalog: Catalog,
+        resolve: Callable[[Doc, str], Resolved],
         token_limit: int,
     ) -> None:
         self._state = state
         self._clock = clock
         self._fits = fits
         self._bill = bill
-        self._catalog = catalog
+        self._resolve = resolve
         self._token_limit = token_limit
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
         self._lock = threading.RLock()
@@ -119,14 +122,13 @@ class Batcher:
                 self._finish(batch, {"status": "failed", "at": self._clock.now()})
 
     def _check(self, batch: Doc) -> None:
-        found = check_batch(self._state.blob(batch["blob"]), batch["endpoint"])
+        found = check_batch(self._state.blob(batch["blob"]), batch["endpoints"])
         problems = found if isinstance(found, list) else []
         if not isinstance(found, list):
             problems = self._admission(batch, found.model, found.tokens)
             batch.update(model=found.model, total=found.rows, tokens=found.tokens)
             if not problems:
-                resolved = self._catalog.resolve(found.model)
-                batch.update(billed=[resolved.name, resolved.base])
+                batch.update(billed=asdict(self._resolve(batch, found.model).priced))
         with self._lock:
             batch["problems"] = [p.shown() for p in problems]
             batch["checked_at"] = self._clock.now()
@@ -134,7 +136,7 @@ class Batcher:
 
     def _admission(self, batch: Doc, model: str, tokens: int) -> list[BatchProblem]:
         try:
-            self._catalog.resolve(model)
+            self._resolve(batch, model)
         except ApiError as error:
             return [BatchProblem(code="model_not_found", message=str(error), param="body.model")]
         enqueued = sum(
@@ -154,7 +156,7 @@ class Batcher:
         ]
 
     def _answer(self, batch: Doc) -> None:
-        model = self._catalog.resolve(batch["model"])
+        model = self._resolve(batch, batch["model"])
         created = int(in_progress_at(batch))
         source = self._state.blob(batch["blob"])
         with tempfile.NamedTemporaryFile(dir=self._state.folder, delete=False) as stream:
@@ -199,12 +201,10 @@ class Batcher:
             )
             if found.completed:
                 # By name: the model itself may be retired or deleted by now.
-                model, base = batch["billed"]
                 self._bill.inference(
                     "batch",
                     batch["id"],
-                    model,
-                    base,
+                    Priced(**batch["billed"]),
                     inputs=found.inputs,
                     outputs=found.outputs,
                 )
@@ -221,6 +221,7 @@ class Batcher:
             "created": when,
             "filename": f"{batch['id']}_{what}.jsonl",
             "purpose": "batch_output",
+            "home": batch["home"],
             "expires_at": when + (batch["results_kept"] or _KEPT),
             "visible_at": 0,
         }
@@ -300,6 +301,8 @@ def new_batch(**fields: Any) -> Doc:
         "cancelling_at": None,
         "final": None,
         "faults": {},
+        "endpoints": [fields["endpoint"]],
+        "home": OPENAI_HOME,
         "visible_at": 0,
         **fields,
     }

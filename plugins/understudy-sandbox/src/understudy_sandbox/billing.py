@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -13,9 +15,10 @@ from understudy_sandbox.state import new_id
 
 if TYPE_CHECKING:
     from understudy_sandbox.clock import Clock
-    from understudy_sandbox.state import State
+    from understudy_sandbox.state import Doc, State
 
 _MILLION = Decimal(1_000_000)
+_NANO = Decimal("0.000000001")
 
 
 @cache
@@ -27,19 +30,75 @@ def price_table() -> dict[str, Any]:
     return table
 
 
-def training_usd(base: str, tokens: int) -> Decimal:
-    """Price of training on a number of billed tokens (epochs counted)."""
-    return Decimal(price_table()["models"][base]["training"]) * tokens / _MILLION
+def training_usd(base: str, tokens: int, tier: str | None = None) -> Decimal:
+    """Price of training on a number of billed tokens (epochs counted); ``tier`` is Azure's."""
+    table = price_table()
+    rate = table["azure"]["training"][tier][base] if tier else table["models"][base]["training"]
+    return Decimal(rate) * tokens / _MILLION
+
+
+def hosting_usd(base: str, tier: str, seconds: int) -> Decimal:
+    """Price of a fine-tuned deployment on Azure: by the second, to the nano-dollar."""
+    rates = price_table()["azure"]["hosting"][tier]
+    hourly = Decimal(rates.get(base, rates["*"]))
+    return (hourly * seconds / 3600).quantize(_NANO)
 
 
 def inference_usd(
-    base: str, *, tuned: bool, inputs: int, cached: int, outputs: int, batch: bool = False
+    base: str,
+    *,
+    tuned: bool,
+    inputs: int,
+    cached: int,
+    outputs: int,
+    batch: bool = False,
+    tier: str | None = None,
 ) -> Decimal:
-    """Price of answers. ``inputs`` counts the cached tokens too."""
+    """Price of answers. ``inputs`` counts the cached tokens too; ``tier`` is Azure's."""
     rates = price_table()["models"][base]["tuned" if tuned else "base"]
+    if tier and tuned:
+        rates = price_table()["azure"]["inference"][tier][base]
     fresh, kept, out = (Decimal(rate) for rate in rates)
     usd = (fresh * (inputs - cached) + kept * cached + out * outputs) / _MILLION
     return usd * Decimal(price_table()["batch_factor"]) if batch else usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priced:
+    """What the price of an answer depends on.
+
+    Attributes:
+        name: the model on the bill.
+        base: the base model that prices it.
+        tuned: whether it is a fine-tune.
+        tier: Azure's tier, or None at OpenAI's prices.
+    """
+
+    name: str
+    base: str
+    tuned: bool
+    tier: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hosting:
+    """A fine-tuned deployment that is paid by the hour.
+
+    Attributes:
+        ref: id of the deployment.
+        model: the fine-tune on the bill.
+        base: the base model that prices it.
+        tier: Azure's tier.
+        since: sandbox time (Unix seconds) from which it is billed.
+        until: up to when.
+    """
+
+    ref: str
+    model: str
+    base: str
+    tier: str
+    since: float
+    until: float
 
 
 class Bill:
@@ -49,50 +108,63 @@ class Bill:
         self._state = state
         self._clock = clock
 
-    def _add(self, kind: str, ref: str, model: str, usd: Decimal, **tokens: int) -> None:
+    def _entry(self, kind: str, ref: str, model: str, usd: Decimal, **counted: Any) -> Doc:
         counts = dict.fromkeys(
             ("input_tokens", "cached_tokens", "output_tokens", "trained_tokens"), 0
         )
-        entry = {
+        return {
             "id": new_id("bill_"),
             "at": int(self._clock.now()),
             "kind": kind,
             "ref": ref,
             "model": model,
             **counts,
-            **tokens,
+            **counted,
             "usd": format(usd, "f"),
         }
-        self._state.append_entry(entry)
 
-    def training(self, job: str, model: str, base: str, tokens: int) -> None:
+    def training(self, job: Doc, tokens: int) -> None:
         """Bill a job for the tokens that it trained on."""
-        self._add("training", job, model, training_usd(base, tokens), trained_tokens=tokens)
+        usd = training_usd(job["base"], tokens, job["tier"])
+        self._state.append_entry(
+            self._entry("training", job["id"], job["base"], usd, trained_tokens=tokens)
+        )
+
+    def hosting(self, lease: Hosting) -> None:
+        """Bill a deployment that has ended."""
+        self._state.append_entry(self._hosted(lease))
+
+    def _hosted(self, lease: Hosting) -> Doc:
+        seconds = max(0, int(lease.until - lease.since))
+        usd = hosting_usd(lease.base, lease.tier, seconds)
+        return self._entry("hosting", lease.ref, lease.model, usd, seconds=seconds, tier=lease.tier)
 
     def inference(
         self,
         kind: Literal["inference", "batch"],
         ref: str,
-        model: str,
-        base: str,
+        priced: Priced,
         *,
         inputs: int,
         outputs: int,
     ) -> None:
         """Bill a completion, or all the answers of one model in a batch at half price."""
         usd = inference_usd(
-            base,
-            tuned=model.startswith("ft:"),
+            priced.base,
+            tuned=priced.tuned,
             inputs=inputs,
             cached=0,
             outputs=outputs,
             batch=kind == "batch",
+            tier=priced.tier,
         )
-        self._add(kind, ref, model, usd, input_tokens=inputs, output_tokens=outputs)
+        entry = self._entry(kind, ref, priced.name, usd, input_tokens=inputs, output_tokens=outputs)
+        self._state.append_entry(entry)
 
-    def shown(self) -> dict[str, Any]:
-        """All entries and their exact total."""
-        entries = self._state.entries()
+    def shown(self, running: Sequence[Hosting] = ()) -> dict[str, Any]:
+        """All entries and their exact total; what is hosted still is billed up to now."""
+        accrued = [{**self._hosted(lease), "running": True} for lease in running]
+        entries = self._state.entries() + accrued
         total = sum((Decimal(e["usd"]) for e in entries), Decimal(0))
         return {
             "entries": entries,

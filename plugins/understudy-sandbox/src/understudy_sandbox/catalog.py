@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from understudy_sandbox.billing import Priced
 from understudy_sandbox.clock import shutdown_day
 from understudy_sandbox.errors import ApiError, no_model
+from understudy_sandbox.faces import OPENAI_HOME
 
 if TYPE_CHECKING:
     from understudy_sandbox.clock import Clock
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 OWNER = "understudy-sandbox"
 _DEFAULT_DAYS = 400
-_BASES = (
+BASES = (
     "gpt-4o-mini-2024-07-18",
     "gpt-4o-2024-08-06",
     "gpt-4.1-2025-04-14",
@@ -23,7 +25,7 @@ _BASES = (
     "gpt-6-luna",
 )
 _NOT_TUNABLE = frozenset({"gpt-6-luna"})
-_DPO = frozenset({b for b in _BASES if b not in _NOT_TUNABLE})
+_DPO = frozenset({b for b in BASES if b not in _NOT_TUNABLE})
 _ALIASES = {
     "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
     "gpt-4o": "gpt-4o-2024-08-06",
@@ -41,11 +43,18 @@ class Resolved:
         name: the name in replies and on the bill.
         base: the base model that prices it.
         tuned: the stored document of a fine-tuned model; None for a base model.
+        tier: Azure's price tier of the deployment that answers, or None.
     """
 
     name: str
     base: str
     tuned: Doc | None = None
+    tier: str | None = None
+
+    @property
+    def priced(self) -> Priced:
+        """What the bill needs to know of it."""
+        return Priced(name=self.name, base=self.base, tuned=self.tuned is not None, tier=self.tier)
 
 
 class Catalog:
@@ -56,15 +65,15 @@ class Catalog:
         self._clock = clock
         self._shutdown: dict[str, str] = state.settle("shutdown", dict)
         self._made: float = state.settle("made", clock.now)
-        for base in _BASES:
+        for base in BASES:
             # Dates are fixed when a state is made; an option given later counts from then on.
             if base in days or base not in self._shutdown:
                 self._shutdown[base] = shutdown_day(clock, days.get(base, _DEFAULT_DAYS))
-        unknown = set(days) - set(_BASES)
+        unknown = set(days) - set(BASES)
         if unknown:
             raise ValueError(
                 f"no such base model for a shutdown date: {', '.join(sorted(unknown))}; "
-                f"known: {', '.join(_BASES)}"
+                f"known: {', '.join(BASES)}"
             )
         state.set("shutdown", self._shutdown)
 
@@ -77,6 +86,14 @@ class Catalog:
         """Whether a base model's shutdown date is past."""
         return self._shutdown[base] <= self._clock.today().isoformat()
 
+    def ends(self, base: str) -> str:
+        """The shutdown date (YYYY-MM-DD) of a base model."""
+        return self._shutdown[base]
+
+    def trains(self, base: str) -> bool:
+        """Whether a base model can be fine-tuned at all."""
+        return base not in _NOT_TUNABLE and not self.is_retired(base)
+
     def resolve(self, name: str) -> Resolved:
         """The model of a name.
 
@@ -85,7 +102,7 @@ class Catalog:
         """
         base = _ALIASES.get(name, name)
         doc = None
-        if base not in _BASES:
+        if base not in BASES:
             doc = self._state.docs["model"].get(name)
             if doc is None:
                 raise no_model(name)
@@ -115,16 +132,20 @@ class Catalog:
             raise ApiError(
                 400,
                 f"Model {name} is not available for fine-tuning with the method {method}. "
-                f"Models that are: {', '.join(sorted(set(_BASES) - _NOT_TUNABLE))}.",
+                f"Models that are: {', '.join(sorted(set(BASES) - _NOT_TUNABLE))}.",
                 param="model",
                 code="model_not_available",
             )
         return found
 
-    def all(self) -> list[dict[str, Any]]:
-        """Every model as the wire shows it; a checkpoint is usable but not listed."""
-        tuned = [d for d in self._state.docs["model"] if not d["checkpoint"]]
-        return [self._base_view(b) for b in _BASES] + [self._view(d) for d in tuned]
+    def all(self, home: str = OPENAI_HOME) -> list[dict[str, Any]]:
+        """Every model that a home sees, in OpenAI's form; a checkpoint is usable but not listed."""
+        tuned = [
+            d
+            for d in self._state.docs["model"]
+            if not d["checkpoint"] and d.get("home", OPENAI_HOME) == home
+        ]
+        return [self._base_view(b) for b in BASES] + [self._view(d) for d in tuned]
 
     def view(self, name: str) -> dict[str, Any]:
         """One model as the wire shows it, retired ones too.
@@ -133,7 +154,7 @@ class Catalog:
             ApiError: there is no such model.
         """
         base = _ALIASES.get(name, name)
-        if base in _BASES:
+        if base in BASES:
             return self._base_view(base)
         doc = self._state.docs["model"].get(name)
         if doc is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from understudy_sandbox.azure.settings import AzureSettings
 from understudy_sandbox.config import DEFAULT_KEY, Config, Timings
+from understudy_sandbox.tls import Tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +34,14 @@ def _pairs(texts: Sequence[str]) -> dict[str, int]:
     return made
 
 
+def _azure(accounts: Sequence[str], **settings: Any) -> AzureSettings:
+    named = dict(text.partition("=")[::2] for text in accounts)
+    wrong = [f"{name}={region}" for name, region in named.items() if not name or not region]
+    if wrong:
+        raise typer.BadParameter(f"--azure-account {wrong[0]!r}: give NAME=REGION")
+    return AzureSettings(accounts=named, **settings) if named else AzureSettings(**settings)
+
+
 def _rules(path: Path | None) -> tuple[dict[str, Any], ...]:
     if path is None:
         return ()
@@ -39,34 +51,63 @@ def _rules(path: Path | None) -> tuple[dict[str, Any], ...]:
     return tuple(rules)
 
 
-def run(config: Config, *, on_ready: Callable[[str], None]) -> None:
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio switches Nagle off only where the protocol is named; else every reply waits 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(512)
+    return listener
+
+
+def run(config: Config, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
     """Serve until interrupted.
 
     Args:
         config: the sandbox's settings.
-        on_ready: called with the base URL (ending in ``/v1``) once requests are answered.
+        on_ready: called once requests are answered, with ``url`` (ending in ``/v1``) and, where
+            it listens with TLS too, ``tls_url`` (the server's root) and ``ca_file``.
+
+    Raises:
+        ValueError: TLS was asked for, and there is no certificate for it.
     """
     import uvicorn
 
     from understudy_sandbox.server import build_app
+    from understudy_sandbox.tls import context
     from understudy_sandbox.wire import Protocol
 
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    # asyncio switches Nagle off only where the protocol is named; else every reply waits 40 ms.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((config.host, config.port))
-    listener.listen(512)
-    port = listener.getsockname()[1]
+    listener = _listen(config.host, config.port)
     host = f"[{config.host}]" if ":" in config.host else config.host
+    ready = {"url": f"http://{host}:{listener.getsockname()[1]}/v1", "pid": os.getpid()}
+    secured: tuple[socket.socket, ssl.SSLContext] | None = None
+    if config.tls is not None:
+        made, authority = context(config.tls, config.data)
+        secured = _listen(config.host, config.tls.port), made
+        ready["tls_url"] = f"https://{host}:{secured[0].getsockname()[1]}"
+        ready["ca_file"] = str(authority.resolve())
 
     class Server(uvicorn.Server):
-        """Says when it listens."""
+        """Listens twice where TLS is asked for, and says when it listens."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             """Start, then report."""
             await super().startup(sockets=sockets)
-            on_ready(f"http://{host}:{port}/v1")
+            if secured is not None:
+                # By its own: uvicorn has one TLS setting for all of its sockets.
+                loop = asyncio.get_running_loop()
+                self.servers.append(
+                    await loop.create_server(self._protocol, sock=secured[0], ssl=secured[1])
+                )
+            on_ready(ready)
+
+        def _protocol(self) -> asyncio.Protocol:
+            return Protocol(
+                config=self.config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+            )
 
     settings = uvicorn.Config(
         build_app(config),
@@ -79,8 +120,8 @@ def run(config: Config, *, on_ready: Callable[[str], None]) -> None:
     Server(settings).run(sockets=[listener])
 
 
-def _ready(url: str) -> None:
-    sys.stdout.write(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+def _ready(said: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(said) + "\n")
     sys.stdout.flush()
 
 
@@ -116,6 +157,21 @@ def serve(
         int, typer.Option(help="Enqueued batch tokens allowed for each model.")
     ] = 2_000_000_000,
     learner: Annotated[str, typer.Option(help="Learner by registered name.")] = "default",
+    azure_account: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=REGION of an Azure resource; repeatable, the first is the root."),
+    ] = None,
+    azure_quota: Annotated[
+        int, typer.Option(help="Azure capacity for each model, sku and region (thousand TPM).")
+    ] = 500,
+    deploy_seconds: Annotated[float, typer.Option(help="Time an Azure deployment takes.")] = 30.0,
+    token_seconds: Annotated[float, typer.Option(help="Life of an Entra token.")] = 3600.0,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Listen with TLS too, by a throw-away authority.")
+    ] = False,
+    tls_port: Annotated[int, typer.Option(help="TLS port; 0 picks a free one.")] = 0,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file of a certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
 ) -> None:
     """Serve the sandbox: a fine-tuning provider on this machine. Its figures are its own."""
     try:
@@ -137,7 +193,14 @@ def serve(
             faults=_rules(faults),
             batch_token_limit=batch_token_limit,
             learner=learner,
+            azure=_azure(
+                azure_account or (),
+                quota=azure_quota,
+                deploy_seconds=deploy_seconds,
+                token_seconds=token_seconds,
+            ),
+            tls=Tls(port=tls_port, cert=tls_cert, key=tls_key) if tls or tls_cert else None,
         )
+        run(config, on_ready=_ready)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    run(config, on_ready=_ready)

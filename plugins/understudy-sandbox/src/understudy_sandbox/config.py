@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from understudy_sandbox.azure.settings import AzureSettings
+from understudy_sandbox.tls import Tls
+
 DEFAULT_KEY = "sk-understudy-sandbox"  # public on purpose: it opens a loopback server only
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -38,6 +41,8 @@ class Config:
         faults: fault rules to begin with.
         batch_token_limit: enqueued tokens allowed for each model.
         learner: name in the learner registry.
+        azure: settings of the Azure face.
+        tls: how to listen with TLS beside plain HTTP; None does not.
     """
 
     data: Path
@@ -52,6 +57,8 @@ class Config:
     faults: tuple[dict[str, Any], ...] = ()
     batch_token_limit: int = 2_000_000_000
     learner: str = "default"
+    azure: AzureSettings = field(default_factory=AzureSettings)
+    tls: Tls | None = None
 
     def __post_init__(self) -> None:
         if self.host not in LOOPBACK and self.api_key == DEFAULT_KEY:

@@ -17,6 +17,7 @@ class ApiError(Exception):
         status: HTTP status.
         body: the envelope ``{"error": {message, type, param, code}}``.
         headers: further response headers.
+        more: what Azure's envelope holds beside code and message.
     """
 
     def __init__(
@@ -28,10 +29,12 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         headers: dict[str, str] | None = None,
+        more: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.headers = headers or {}
+        self.more = more or {}
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
     def response(self) -> Response:

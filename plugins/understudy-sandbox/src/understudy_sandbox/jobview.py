@@ -229,6 +229,7 @@ def result_file(state: State, job: Doc, when: float) -> str:
         "created": when,
         "filename": "step_metrics.csv",
         "purpose": "fine-tune-results",
+        "home": job["home"],
         "expires_at": None,
         "visible_at": 0,
     }

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any, Self
@@ -31,7 +32,14 @@ class Sandbox:
         data: folder of the state; a temporary one by default.
         api_key: key that clients must send.
         options: further options of ``python -m understudy_sandbox`` by name, such as
-            ``train_seconds=5`` or ``clock="2028-03-01"``; a list repeats the option.
+            ``train_seconds=5`` or ``clock="2028-03-01"``; a list repeats the option, True is a
+            flag (``tls=True``).
+
+    Attributes:
+        url: base URL for an OpenAI client, ending in ``/v1``.
+        azure_url: the same server's root: what ``AzureOpenAI`` calls ``azure_endpoint``.
+        tls_url: the root again, over TLS; empty unless it listens so.
+        ca_file: what a client must trust to use ``tls_url``; None unless it listens so.
     """
 
     def __init__(
@@ -44,6 +52,8 @@ class Sandbox:
         self._port = int(options.pop("port", 0))
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
+        self.tls_url = ""
+        self.ca_file: Path | None = None
 
     def __repr__(self) -> str:
         return f"Sandbox(url={self.url!r}, pid={self.pid})"
@@ -55,6 +65,21 @@ class Sandbox:
         self.stop()
         if self._own is not None:
             self._own.cleanup()
+
+    @property
+    def azure_url(self) -> str:
+        """The server's root, without TLS."""
+        return self.url.removesuffix("/v1")
+
+    def token(self, audience: str = "https://cognitiveservices.azure.com") -> str:
+        """A bearer token of the sandbox's Entra, such as for ``https://management.azure.com``."""
+        query = urllib.parse.urlencode({"resource": audience, "api-version": "2018-02-01"})
+        request = urllib.request.Request(  # noqa: S310 - the address is our own process's
+            f"{self.azure_url}/metadata/identity/oauth2/token?{query}",
+            headers={"Metadata": "true"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310
+            return str(json.loads(reply.read())["access_token"])
 
     @property
     def pid(self) -> int | None:
@@ -73,7 +98,9 @@ class Sandbox:
         ]
         for name, value in self._options.items():
             for one in value if isinstance(value, list | tuple) else [value]:
-                command += [f"--{name.replace('_', '-')}", str(one)]
+                flag = f"--{name.replace('_', '-')}"
+                if one is not False:
+                    command += [flag] if one is True else [flag, str(one)]
         return command
 
     def start(self) -> Self:
@@ -98,9 +125,13 @@ class Sandbox:
             self._process = None
             said = (self.data / "server.log").read_text()[-2000:]
             raise SandboxError(f"the sandbox in {self.data} did not start:\n{said}")
-        self.url = json.loads(line)["url"]
-        # A restart must come back at the address that clients know.
+        said = json.loads(line)
+        self.url = said["url"]
+        # A restart must come back at the addresses that clients know.
         self._port = int(self.url.rsplit(":", 1)[1].split("/")[0])
+        if "tls_url" in said:
+            self.tls_url, self.ca_file = said["tls_url"], Path(said["ca_file"])
+            self._options["tls_port"] = int(self.tls_url.rsplit(":", 1)[1])
         return self
 
     def _end(self, signal_name: str) -> None:

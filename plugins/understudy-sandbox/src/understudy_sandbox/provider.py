@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from understudy_sandbox.azure.deployments import Deployments, state_of
 from understudy_sandbox.batching import Batcher
 from understudy_sandbox.billing import Bill
 from understudy_sandbox.catalog import Catalog
 from understudy_sandbox.clock import open_clock
 from understudy_sandbox.errors import ApiError
+from understudy_sandbox.faces import OPENAI_HOME
 from understudy_sandbox.faults import Faults
 from understudy_sandbox.fits import Fits
 from understudy_sandbox.holds import Holds
@@ -18,6 +20,7 @@ from understudy_sandbox.timeline import status
 from understudy_sandbox.training import Trainer
 
 if TYPE_CHECKING:
+    from understudy_sandbox.catalog import Resolved
     from understudy_sandbox.config import Config
     from understudy_sandbox.state import Doc
 
@@ -41,12 +44,19 @@ class Provider:
         self.faults = Faults(self.state, config.faults)
         self.holds = Holds(self.clock)
         self.trainer = Trainer(self.state, self.clock, self.fits, self.bill)
+        self.deployments = Deployments(
+            state=self.state,
+            clock=self.clock,
+            bill=self.bill,
+            catalog=self.catalog,
+            settings=config.azure,
+        )
         self.batcher = Batcher(
             state=self.state,
             clock=self.clock,
             fits=self.fits,
             bill=self.bill,
-            catalog=self.catalog,
+            resolve=self._for_batch,
             token_limit=config.batch_token_limit,
         )
         self.requests: Counter[str] = Counter(self.state.setting("requests") or {})
@@ -60,19 +70,27 @@ class Provider:
         """What time alone brings about; called many times a second."""
         self.trainer.settle()
         self.batcher.settle()
+        self.deployments.settle()
         if self.requests.total() != self._kept_requests:
             self._kept_requests = self.requests.total()
             self.state.set("requests", dict(self.requests))
 
-    def file(self, name: str, *, param: str = "file_id", status: int = 404) -> Doc:
-        """A file that is there and not expired.
+    def _for_batch(self, batch: Doc, model: str) -> Resolved:
+        home = batch["home"]
+        if home == OPENAI_HOME:
+            return self.catalog.resolve(model)
+        return self.deployments.resolve(home.removeprefix("azure/"), model, batch=True)
+
+    def file(self, name: str, *, home: str, param: str = "file_id", status: int = 404) -> Doc:
+        """A file of a home that is there and not expired.
 
         Raises:
             ApiError: there is none.
         """
         doc = self.state.docs["file"].get(name)
         expires = doc["expires_at"] if doc else None
-        if doc is None or (expires is not None and expires <= self.clock.now()):
+        elsewhere = doc is not None and doc.get("home", OPENAI_HOME) != home
+        if doc is None or elsewhere or (expires is not None and expires <= self.clock.now()):
             raise ApiError(
                 status,
                 f"No such File object: {name}. Upload it first, or list the files.",
@@ -81,10 +99,14 @@ class Provider:
             )
         return doc
 
-    def visible(self, docs: list[Doc]) -> list[Doc]:
-        """The documents that lists show by now."""
+    def visible(self, kind: str, home: str) -> list[Doc]:
+        """The documents of a kind that the lists of a home show by now, the newest first."""
         now = self.clock.now()
-        return [d for d in docs if d.get("visible_at", 0) <= now]
+        return [
+            d
+            for d in self.state.docs[kind].newest_first()
+            if d.get("visible_at", 0) <= now and d.get("home", OPENAI_HOME) == home
+        ]
 
     def summary(self) -> dict[str, Any]:
         """Counts and jobs, for tests and harnesses."""
@@ -110,6 +132,16 @@ class Provider:
             "files": len(self.state.docs["file"]),
             "batches": len(self.state.docs["batch"]),
             "models": len(self.state.docs["model"]),
+            "deployments": [
+                {
+                    "id": d["id"],
+                    "state": state_of(d, now),
+                    "sku": d["sku"],
+                    "model": d["model"]["name"],
+                    "tags": d["tags"],
+                }
+                for d in self.deployments.all()
+            ],
             "requests": dict(self.requests),
         }
 

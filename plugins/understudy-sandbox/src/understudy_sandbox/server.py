@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -16,8 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from understudy_sandbox.azure.face import azure_error, nothing_here
 from understudy_sandbox.effects import after, before
 from understudy_sandbox.errors import INVALID, ApiError
+from understudy_sandbox.faces import OPENAI, Face
 from understudy_sandbox.provider import Provider
 from understudy_sandbox.state import new_id
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from understudy_sandbox.config import Config
 
 Handler: TypeAlias = Callable[[Provider, Request], Awaitable[Response]]
+_AZURE = re.compile(r"/openai/|^/subscriptions/")
 _TICK = 0.05  # real seconds
 
 
@@ -35,6 +38,7 @@ class Operation:
     Attributes:
         name: what fault rules and request counters call it.
         admin: it belongs to the sandbox itself: no faults, not counted.
+        face: the wire that it is part of.
     """
 
     name: str
@@ -42,31 +46,16 @@ class Operation:
     path: str
     handler: Handler
     admin: bool = False
-
-
-def _check_key(provider: Provider, request: Request, *, admin: bool) -> None:
-    sent = request.headers.get("authorization", "")
-    if not sent.lower().startswith("bearer "):
-        raise ApiError(
-            401,
-            "You did not provide an API key. Send it as a header: Authorization: Bearer KEY.",
-        )
-    given = sent[7:].strip()
-    right = hmac.compare_digest(given.encode(), provider.config.api_key.encode())
-    if not right or (provider.faults.key_expired and not admin):
-        raise ApiError(
-            401,
-            "Incorrect API key provided. Use the key that the sandbox was started with.",
-            code="invalid_api_key",
-        )
+    face: Face = OPENAI
 
 
 async def _perform(provider: Provider, operation: Operation, request: Request) -> Response:
+    request.state.home = operation.face.home(request)
     if operation.admin:
-        _check_key(provider, request, admin=True)
+        operation.face.authorise(provider, request, True)
         return await operation.handler(provider, request)
     provider.requests[operation.name] += 1
-    _check_key(provider, request, admin=False)
+    operation.face.authorise(provider, request, False)
     rules = provider.faults.take(operation.name)
     for rule in rules:
         ended = await before(provider, request, operation.name, rule)
@@ -84,12 +73,11 @@ def _endpoint(provider: Provider, operation: Operation) -> Callable[[Request], A
         try:
             response = await _perform(provider, operation, request)
         except ApiError as error:
-            response = error.response()
+            response = operation.face.refuse(error)
         spent = int((time.perf_counter() - began) * 1000)
-        response.headers["x-request-id"] = new_id("req_", 32)
+        response.headers[operation.face.request_id] = new_id("req_", 32)
         response.headers["openai-processing-ms"] = str(spent)
-        response.headers["openai-organization"] = "understudy-sandbox"
-        response.headers["openai-version"] = "2020-10-01"
+        response.headers.update(operation.face.headers)
         return response
 
     return endpoint
@@ -97,6 +85,8 @@ def _endpoint(provider: Provider, operation: Operation) -> Callable[[Request], A
 
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
+    if _AZURE.search(request.url.path):
+        return azure_error(nothing_here() if status == 404 else ApiError(status, str(error)))
     if status == 405:
         message = f"Not allowed to {request.method} on {request.url.path}."
         return ApiError(405, message, code="method_not_supported").response()
@@ -115,6 +105,7 @@ async def _crashed(_request: Request, _error: Exception) -> Response:
 
 def build_app(config: Config) -> Starlette:
     """The ASGI application of a sandbox; its provider is at ``app.state.provider``."""
+    from understudy_sandbox.azure.routes import OPERATIONS as AZURE
     from understudy_sandbox.routes import OPERATIONS
 
     provider = Provider(config)
@@ -136,9 +127,13 @@ def build_app(config: Config) -> Starlette:
             await asyncio.to_thread(provider.close)
 
     app = Starlette(
-        routes=[Route(op.path, _endpoint(provider, op), methods=[op.method]) for op in OPERATIONS],
+        routes=[
+            Route(op.path, _endpoint(provider, op), methods=[op.method])
+            for op in OPERATIONS + AZURE
+        ],
         exception_handlers={HTTPException: _http_error, Exception: _crashed},
         lifespan=lifespan,
     )
     app.state.provider = provider
+    app.state.main_account = config.azure.main
     return app

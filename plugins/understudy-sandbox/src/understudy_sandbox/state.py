@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 Doc: TypeAlias = dict[str, Any]
 
-KINDS = ("file", "upload", "part", "job", "model", "batch", "permission")
+KINDS = (
+    "file",
+    "upload",
+    "part",
+    "job",
+    "model",
+    "batch",
+    "permission",
+    "deployment",
+    "operation",
+)
 _ALPHABET = string.ascii_letters + string.digits
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS docs (

@@ -18,8 +18,16 @@ def validated_at(job: Doc) -> float | None:
 
 def running_from(job: Doc) -> float | None:
     """When running begins; None as long as that cannot be said."""
+    end = queued_until(job)
+    if end is None or "slot_at" not in job:
+        return end
+    return None if job["slot_at"] is None else max(end, float(job["slot_at"]))
+
+
+def queued_until(job: Doc) -> float | None:
+    """When a job is ready to run, given a free place; None as long as that cannot be said."""
     end = validated_at(job)
-    return None if end is None else end + job["timings"]["queued"]
+    return None if end is None else end + float(job["timings"]["queued"])
 
 
 def active_seconds(job: Doc, now: float) -> float:
@@ -78,4 +86,5 @@ def status(job: Doc, now: float) -> str:
     paused = open_pause(job)
     if paused is not None:
         return "pausing" if now < paused + job["timings"]["pausing"] else "paused"
-    return "queued" if now < end + job["timings"]["queued"] else "running"
+    start = running_from(job)
+    return "queued" if start is None or now < start else "running"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+from collections import defaultdict
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from understudy_sandbox import jobview, timeline
+from understudy_sandbox.faces import OPENAI_HOME
 from understudy_sandbox.fits import FitSpec, spec_of
 from understudy_sandbox.state import new_id
 from understudy_sandbox.tokens import default_epochs
@@ -59,10 +63,17 @@ class Trainer:
         """Bring every live job to where it should be now."""
         now = self._clock.now()
         with self._lock:
-            for name in list(self._live):
-                job = self._state.docs["job"].get(name)
-                if job is not None and now >= self._due.get(name, 0.0):
-                    self._advance(job, now)
+            while True:
+                for name in list(self._live):
+                    job = self._state.docs["job"].get(name)
+                    if job is not None and now >= self._due.get(name, 0.0):
+                        self._advance(job, now)
+                # A place given may let a job run and end within the same leap of the clock.
+                given = give_places(self._state.docs["job"], now)
+                for job in given:
+                    self._state.docs["job"].put(job)
+                if not given:
+                    return
 
     def _advance(self, job: Doc, now: float) -> None:
         if job["prepared_at"] is None:
@@ -76,7 +87,9 @@ class Trainer:
         if job["problem"] or (forced and forced["at"] <= 0):
             self._fail(job, end, job["problem"] or forced)
             return
-        start = timeline.running_from(job) or now
+        start = timeline.running_from(job)
+        if start is None:
+            return
         if now < start:
             self._due[job["id"]] = start
             return
@@ -195,7 +208,7 @@ class Trainer:
         with self._state.writing():
             self._finish(job, {"status": "cancelled", "at": when, "tokens": tokens, "error": None})
             if tokens:
-                self._bill.training(job["id"], job["base"], job["base"], tokens)
+                self._bill.training(job, tokens)
 
     def _succeed(self, job: Doc, when: float) -> None:
         plan_ = job["plan"]
@@ -213,6 +226,7 @@ class Trainer:
                         "job": job["id"],
                         "created": when,
                         "fit": fit,
+                        "home": job["home"],
                         "checkpoint": not last,
                         "step": step,
                     }
@@ -230,7 +244,7 @@ class Trainer:
                     "points": points,
                 },
             )
-            self._bill.training(job["id"], job["base"], job["base"], plan_["total_tokens"])
+            self._bill.training(job, plan_["total_tokens"])
 
     def cancel(self, job: Doc) -> None:
         """Cancel a live job; what it did so far is billed."""
@@ -265,6 +279,34 @@ class Trainer:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+def give_places(jobs: Iterable[Doc], now: float) -> list[Doc]:
+    """Let waiting jobs run where their queue has a free place; those that got one.
+
+    Only jobs with ``slot_at`` wait: their ``queue`` names what they share and how many may run.
+    """
+    held: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    waiting = []
+    for job in jobs:
+        if job.get("slot_at") is not None:
+            end = job["final"]["at"] if job["final"] else math.inf
+            held[job["queue"]["name"]].append((job["slot_at"], end))
+        elif "slot_at" in job and not job["final"]:
+            waiting.append(job)
+    given = []
+    for job in waiting:
+        ready = timeline.queued_until(job)
+        if ready is None or now < ready or job["problem"]:
+            continue
+        places = held[job["queue"]["name"]]
+        for at in sorted({ready, *(end for _, end in places if ready < end <= now)}):
+            if sum(since <= at < end for since, end in places) < job["queue"]["places"]:
+                job["slot_at"] = at
+                places.append((at, math.inf))
+                given.append(job)
+                break
+    return given
+
+
 def checkpoint_points(epochs: int, steps: int) -> list[tuple[int, int]]:
     """(epoch, step) of the checkpoints of a job: the ends of its last three epochs."""
     first = max(1, epochs - _CHECKPOINTS + 1)
@@ -272,8 +314,8 @@ def checkpoint_points(epochs: int, steps: int) -> list[tuple[int, int]]:
 
 
 def model_name(job: Doc) -> str:
-    """``ft:<base>:<organisation>:<suffix>:<id>``."""
-    return f"ft:{job['base']}:{ORGANISATION}:{job['suffix'] or ''}:{job['short']}"
+    """``ft:<base>:<organisation>:<suffix>:<id>``, or what the job's face calls it."""
+    return job["named"] or f"ft:{job['base']}:{ORGANISATION}:{job['suffix'] or ''}:{job['short']}"
 
 
 def plan(job: Doc, rows: int, tokens: int) -> Doc:
@@ -317,6 +359,9 @@ def new_job(**fields: Any) -> Doc:
         "forced": None,
         "final": None,
         "shown_status": None,
+        "home": OPENAI_HOME,
+        "named": None,
+        "tier": None,
         "visible_at": 0,
         **fields,
     }

@@ -92,7 +92,7 @@ async def key(provider: Provider, request: Request) -> Response:
 async def bill(provider: Provider, _request: Request) -> Response:
     """GET /sandbox/bill."""
     provider.trainer.settle()
-    return json_response(provider.bill.shown())
+    return json_response(provider.bill.shown(provider.deployments.hosted()))
 
 
 async def state(provider: Provider, _request: Request) -> Response:

@@ -13,6 +13,7 @@ from understudy_sandbox.batching import (
     status_of,
 )
 from understudy_sandbox.errors import ApiError, json_response, not_found
+from understudy_sandbox.faces import OPENAI_HOME
 from understudy_sandbox.routes.paging import ends, page
 from understudy_sandbox.schemas import CreateBatch, body_of
 from understudy_sandbox.server import Operation
@@ -99,7 +100,17 @@ async def create(provider: Provider, request: Request) -> Response:
             param="endpoint",
             code="unsupported_endpoint",
         )
-    doc = provider.file(body.input_file_id, param="input_file_id", status=400)
+    batch = take_batch(provider, body, home=request.state.home)
+    return json_response(batch_view(batch, provider.clock.now()))
+
+
+def take_batch(provider: Provider, body: CreateBatch, *, home: str, **more: Any) -> Doc:
+    """Take in a checked batch.
+
+    Raises:
+        ApiError: 400, the file does not fit.
+    """
+    doc = provider.file(body.input_file_id, home=home, param="input_file_id", status=400)
     if doc["purpose"] != "batch":
         raise ApiError(
             400,
@@ -121,16 +132,17 @@ async def create(provider: Provider, request: Request) -> Response:
             "running": times.batch_running,
             "finalizing": times.batch_finalizing,
         },
+        home=home,
+        **more,
     )
-    provider.batcher.add(batch)
-    return json_response(batch_view(batch, provider.clock.now()))
+    return provider.batcher.add(batch)
 
 
 def _batch(provider: Provider, request: Request) -> Doc:
     provider.batcher.settle()
     name = request.path_params["id"]
     batch = provider.state.docs["batch"].get(name)
-    if batch is None:
+    if batch is None or batch.get("home", OPENAI_HOME) != request.state.home:
         raise not_found("batch", name, param="batch_id")
     return batch
 
@@ -143,7 +155,7 @@ async def retrieve(provider: Provider, request: Request) -> Response:
 async def listed(provider: Provider, request: Request) -> Response:
     """GET /batches."""
     provider.batcher.settle()
-    docs = provider.visible(provider.state.docs["batch"].newest_first())
+    docs = provider.visible("batch", request.state.home)
     shown, more = page(request, docs)
     now = provider.clock.now()
     data = [batch_view(d, now) for d in shown]

@@ -18,6 +18,7 @@ from understudy_sandbox.state import new_id
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from understudy_sandbox.catalog import Resolved
     from understudy_sandbox.provider import Provider
 
 
@@ -25,20 +26,27 @@ async def create(provider: Provider, request: Request) -> Response:
     """POST /chat/completions."""
     body = await body_of(request, ChatRequest)
     provider.trainer.settle()
-    model = provider.catalog.resolve(body.model)
+    answer = await answered(provider, body, provider.catalog.resolve(body.model))
+    return streamed(answer) if body.stream else json_response(answer[0])
+
+
+async def answered(provider: Provider, body: ChatRequest, model: Resolved) -> list[dict[str, Any]]:
+    """Answer and bill a request: its ``chat.completion``, or the chunks of a stream."""
     asked = body.model_dump(exclude_unset=True)
     (reply,) = await asyncio.to_thread(answers_for, provider.fits, model, [asked])
     name, created = new_id("chatcmpl-", 29), int(provider.clock.now())
     provider.bill.inference(
-        "inference", name, model.name, model.base, inputs=reply.inputs, outputs=reply.outputs
+        "inference", name, model.priced, inputs=reply.inputs, outputs=reply.outputs
     )
     if not body.stream:
-        return json_response(completion(name, created, model.name, reply))
+        return [completion(name, created, model.name, reply)]
     usage = bool(body.stream_options and body.stream_options.include_usage)
-    return _streamed(chunks(name, created, model.name, reply, usage=usage))
+    return chunks(name, created, model.name, reply, usage=usage)
 
 
-def _streamed(made: list[dict[str, Any]]) -> Response:
+def streamed(made: list[dict[str, Any]]) -> Response:
+    """Chunks as server-sent events."""
+
     async def lines() -> AsyncIterator[bytes]:
         for chunk in made:
             yield b"data: " + orjson.dumps(chunk) + b"\n\n"

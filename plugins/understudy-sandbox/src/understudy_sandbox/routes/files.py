@@ -45,7 +45,13 @@ def file_view(provider: Provider, doc: Doc) -> Doc:
 
 
 def store_file(
-    provider: Provider, source: Path, *, filename: str, purpose: str, expires: float | None = None
+    provider: Provider,
+    source: Path,
+    *,
+    filename: str,
+    purpose: str,
+    home: str,
+    expires: float | None = None,
 ) -> Doc:
     """Take a finished file in, moving it.
 
@@ -54,6 +60,7 @@ def store_file(
         source: the file; it is moved.
         filename: the name that it is shown with.
         purpose: what it may be used for.
+        home: the resource that it belongs to.
         expires: seconds after which it is gone, or None.
     """
     blob, size = provider.state.keep_blob(source)
@@ -66,6 +73,7 @@ def store_file(
             "created": now,
             "filename": filename,
             "purpose": purpose,
+            "home": home,
             "expires_at": now + expires if expires is not None else None,
             "visible_at": 0,
         }
@@ -92,6 +100,15 @@ def _expiry(form: Any) -> int | None:
     return validated(ExpiresAfter, given).seconds
 
 
+def file_of(provider: Provider, request: Request) -> Doc:
+    """The file that a path names.
+
+    Raises:
+        ApiError: 404, there is none.
+    """
+    return provider.file(request.path_params["id"], home=request.state.home)
+
+
 async def create(provider: Provider, request: Request) -> Response:
     """POST /files."""
     form = await request.form()
@@ -115,6 +132,7 @@ async def create(provider: Provider, request: Request) -> Response:
         source,
         filename=upload.filename or "file",
         purpose=str(purpose),
+        home=request.state.home,
         expires=expires,
     )
     return json_response(file_view(provider, doc))
@@ -126,7 +144,7 @@ async def listed(provider: Provider, request: Request) -> Response:
     now = provider.clock.now()
     docs = [
         d
-        for d in provider.visible(provider.state.docs["file"].newest_first())
+        for d in provider.visible("file", request.state.home)
         if purpose in (None, d["purpose"]) and (d["expires_at"] is None or d["expires_at"] > now)
     ]
     if oldest_first(request):
@@ -138,18 +156,18 @@ async def listed(provider: Provider, request: Request) -> Response:
 
 async def retrieve(provider: Provider, request: Request) -> Response:
     """GET /files/{id}."""
-    return json_response(file_view(provider, provider.file(request.path_params["id"])))
+    return json_response(file_view(provider, file_of(provider, request)))
 
 
 async def content(provider: Provider, request: Request) -> Response:
     """GET /files/{id}/content."""
-    doc = provider.file(request.path_params["id"])
+    doc = file_of(provider, request)
     return FileResponse(provider.state.blob(doc["blob"]), media_type="application/octet-stream")
 
 
 async def delete(provider: Provider, request: Request) -> Response:
     """DELETE /files/{id}."""
-    doc = provider.file(request.path_params["id"])
+    doc = file_of(provider, request)
     provider.state.docs["file"].delete(doc["id"])
     return json_response({"object": "file", "id": doc["id"], "deleted": True})
 

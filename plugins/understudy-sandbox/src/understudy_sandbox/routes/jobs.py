@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from understudy_sandbox import timeline
 from understudy_sandbox.errors import ApiError, json_response
+from understudy_sandbox.faces import OPENAI_HOME
 from understudy_sandbox.jobview import checkpoints, events, job_view
 from understudy_sandbox.routes.paging import ends, page
 from understudy_sandbox.schemas import CreateJob, Hyperparameters, body_of
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 _METADATA = re.compile(r"metadata\[(.+)\]")
 
 
-def _training_blob(provider: Provider, name: str, param: str) -> str:
-    doc = provider.file(name, param=param, status=400)
+def _training_blob(provider: Provider, home: str, name: str, param: str) -> str:
+    doc = provider.file(name, home=home, param=param, status=400)
     if doc["purpose"] != "fine-tune":
         raise ApiError(
             400,
@@ -67,11 +68,27 @@ def _seed(body: CreateJob, blob: str, asked: Doc) -> int:
 async def create(provider: Provider, request: Request) -> Response:
     """POST /fine_tuning/jobs."""
     body = await body_of(request, CreateJob)
+    job = take_job(provider, body, home=request.state.home)
+    return json_response(job_view(job, provider.clock.now()))
+
+
+def take_job(provider: Provider, body: CreateJob, *, home: str, **more: Any) -> Doc:
+    """Take in a checked job.
+
+    Args:
+        provider: the sandbox.
+        body: what is asked for.
+        home: the resource that the job belongs to.
+        more: further fields of its document, by which faces differ.
+
+    Raises:
+        ApiError: 400, the model or a file does not fit.
+    """
     kind, asked = _asked(body)
     base = provider.catalog.tunable(body.model, kind)
-    blob = _training_blob(provider, body.training_file, "training_file")
+    blob = _training_blob(provider, home, body.training_file, "training_file")
     second = (
-        _training_blob(provider, body.validation_file, "validation_file")
+        _training_blob(provider, home, body.validation_file, "validation_file")
         if body.validation_file
         else None
     )
@@ -97,15 +114,21 @@ async def create(provider: Provider, request: Request) -> Response:
             "running": times.running,
             "pausing": times.pausing,
         },
+        home=home,
+        **more,
     )
-    provider.trainer.add(job)
-    return json_response(job_view(job, provider.clock.now()))
+    return provider.trainer.add(job)
 
 
-def _job(provider: Provider, request: Request) -> Doc:
+def job_of(provider: Provider, request: Request) -> Doc:
+    """The job that a path names, brought to where it should be now.
+
+    Raises:
+        ApiError: 404, there is none.
+    """
     name = request.path_params["id"]
     job = provider.state.docs["job"].get(name)
-    if job is None:
+    if job is None or job.get("home", OPENAI_HOME) != request.state.home:
         raise ApiError(
             404,
             f"Could not find fine tune: {name}. List the jobs.",
@@ -130,7 +153,7 @@ def _fits_metadata(request: Request, jobs: list[Doc]) -> list[Doc]:
 async def listed(provider: Provider, request: Request) -> Response:
     """GET /fine_tuning/jobs."""
     provider.trainer.settle()
-    jobs = provider.visible(provider.state.docs["job"].newest_first())
+    jobs = provider.visible("job", request.state.home)
     shown, more = page(request, _fits_metadata(request, jobs))
     now = provider.clock.now()
     data = [job_view(j, now) for j in shown]
@@ -139,19 +162,19 @@ async def listed(provider: Provider, request: Request) -> Response:
 
 async def retrieve(provider: Provider, request: Request) -> Response:
     """GET /fine_tuning/jobs/{id}."""
-    return json_response(job_view(_job(provider, request), provider.clock.now()))
+    return json_response(job_view(job_of(provider, request), provider.clock.now()))
 
 
 async def list_events(provider: Provider, request: Request) -> Response:
     """GET /fine_tuning/jobs/{id}/events."""
-    made = events(_job(provider, request), provider.clock.now())
+    made = events(job_of(provider, request), provider.clock.now())
     shown, more = page(request, made)
     return json_response({"object": "list", "data": shown, "has_more": more})
 
 
 async def list_checkpoints(provider: Provider, request: Request) -> Response:
     """GET /fine_tuning/jobs/{id}/checkpoints."""
-    shown, more = page(request, checkpoints(_job(provider, request)), usual=10)
+    shown, more = page(request, checkpoints(job_of(provider, request)), usual=10)
     return json_response({"object": "list", "data": shown, "has_more": more, **ends(shown)})
 
 
@@ -165,7 +188,7 @@ def _refuse(job: Doc, now: float, what: str) -> ApiError:
 
 async def cancel(provider: Provider, request: Request) -> Response:
     """POST /fine_tuning/jobs/{id}/cancel."""
-    job, now = _job(provider, request), provider.clock.now()
+    job, now = job_of(provider, request), provider.clock.now()
     if job["final"]:
         raise _refuse(job, now, "cancelled")
     provider.trainer.cancel(job)
@@ -174,7 +197,7 @@ async def cancel(provider: Provider, request: Request) -> Response:
 
 async def pause(provider: Provider, request: Request) -> Response:
     """POST /fine_tuning/jobs/{id}/pause."""
-    job, now = _job(provider, request), provider.clock.now()
+    job, now = job_of(provider, request), provider.clock.now()
     if timeline.status(job, now) != "running":
         raise _refuse(job, now, "paused")
     provider.trainer.pause(job)
@@ -183,7 +206,7 @@ async def pause(provider: Provider, request: Request) -> Response:
 
 async def resume(provider: Provider, request: Request) -> Response:
     """POST /fine_tuning/jobs/{id}/resume."""
-    job, now = _job(provider, request), provider.clock.now()
+    job, now = job_of(provider, request), provider.clock.now()
     if timeline.status(job, now) not in {"paused", "pausing"}:
         raise _refuse(job, now, "resumed")
     provider.trainer.resume(job)

@@ -155,6 +155,7 @@ async def complete(provider: Provider, request: Request) -> Response:
         made,
         filename=upload["filename"],
         purpose=upload["purpose"],
+        home=request.state.home,
         expires=upload["expires"],
     )
     upload.update(status="completed", file=doc["id"])

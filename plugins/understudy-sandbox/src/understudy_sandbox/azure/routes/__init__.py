@@ -1,0 +1,22 @@
+"""Every operation of Azure's planes."""
+
+from __future__ import annotations
+
+from understudy_sandbox.azure.routes import (
+    arm,
+    batches,
+    entra,
+    files,
+    inference,
+    jobs,
+    models,
+    places,
+)
+
+OPERATIONS = (
+    *places.data_plane(
+        files.ROUTES + jobs.ROUTES + models.ROUTES + batches.ROUTES + inference.ROUTES
+    ),
+    *arm.OPERATIONS,
+    *entra.OPERATIONS,
+)

@@ -1,0 +1,52 @@
+"""Batches on Azure's data plane: of base models, through deployments made for batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from understudy_sandbox.azure import views
+from understudy_sandbox.azure.routes.places import Place
+from understudy_sandbox.azure.routes.shared import location
+from understudy_sandbox.azure.schemas import AzureBatch
+from understudy_sandbox.errors import json_response
+from understudy_sandbox.routes import batches
+from understudy_sandbox.schemas import body_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from understudy_sandbox.provider import Provider
+    from understudy_sandbox.server import Handler
+
+_URLS = ("/chat/completions", "/v1/chat/completions")
+
+
+async def create(provider: Provider, request: Request) -> Response:
+    """POST /batches: 201; rows may have the url with ``/v1`` or without."""
+    body = await body_of(request, AzureBatch)
+    batch = batches.take_batch(provider, body, home=request.state.home, endpoints=_URLS)
+    shown = batches.batch_view(batch, provider.clock.now())
+    headers = location(request, batch["id"])
+    return json_response(views.azure_batch(shown), status=201, headers=headers)
+
+
+def _reply(handler: Handler) -> Handler:
+    async def act(provider: Provider, request: Request) -> Response:
+        body = orjson.loads((await handler(provider, request)).body)
+        if body["object"] == "list":
+            body["data"] = [views.azure_batch(d) for d in body["data"]]
+            return json_response(body)
+        return json_response(views.azure_batch(body))
+
+    return act
+
+
+ROUTES = (
+    Place("batches.create", "POST", "/batches", create),
+    Place("batches.list", "GET", "/batches", _reply(batches.listed)),
+    Place("batches.retrieve", "GET", "/batches/{id}", _reply(batches.retrieve)),
+    Place("batches.cancel", "POST", "/batches/{id}/cancel", _reply(batches.cancel)),
+)
