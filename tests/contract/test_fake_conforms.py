@@ -2,10 +2,21 @@ from __future__ import annotations
 
 import pytest
 
-from understudy.testing import BackendSuite, FakeAdapter, ProviderAdapter
+from understudy.testing import (
+    BackendSuite,
+    DeployingFakeAdapter,
+    FakeAdapter,
+    ProviderAdapter,
+)
 
 
 class TestFakeConforms(BackendSuite):
     @pytest.fixture
     def provider(self) -> ProviderAdapter:
         return FakeAdapter()
+
+
+class TestDeployingFakeConforms(BackendSuite):
+    @pytest.fixture
+    def provider(self) -> ProviderAdapter:
+        return DeployingFakeAdapter()

@@ -12,9 +12,9 @@ import pytest
 
 from understudy.testing import BackendSuite
 
-MUTANTS = Path(__file__).with_name("mutants.py")
+MUTANTS = [Path(__file__).with_name(name) for name in ("mutants.py", "mutants_deploy.py")]
 
-# Forty-eight suites of fifty tests run in the first test's set-up.
+# Seventy suites of sixty-five tests run in the first test's set-up.
 pytestmark = pytest.mark.timeout(300)
 
 CAUGHT_BY = {
@@ -25,46 +25,68 @@ CAUGHT_BY = {
     "CompletesTwice": "test_completion_is_one_request",
     "ConstructionAsksTheProvider": "test_construction_does_no_io",
     "CreatesTwo": "test_create_sends_one_paid_request",
+    "DeploymentFailsWithoutAWord": "test_failed_deployment_says_why",
+    "DeploymentHandleIsNotJson": "test_deployments_handle_survives_json_and_a_new_process",
+    "DeploymentsOfThisProcess": "test_deployments_handle_survives_json_and_a_new_process",
+    "DeploysAgainOn429": "test_rate_limited_deployment_is_not_resent",
+    "DeploysWithoutSayingSo": "test_capability_agrees_with_protocol",
     "EstimateIsUnbounded": "test_estimate_is_offline_and_bounded",
     "EventsRepeat": "test_events_are_oldest_first_and_go_on_after_an_id",
     "FailsWithoutAWord": "test_failed_job_says_why",
     "FindsAnything": "test_job_of_another_key_is_not_found",
+    "FindsByNameAlone": "test_deployment_of_another_key_is_not_found",
+    "FindsNoDeployment": "test_lost_reply_of_a_deployment_is_found_once",
     "FindsNothing": "test_created_job_is_found_by_key",
     "ForgetsPause": "test_pause_and_resume_may_be_repeated",
+    "ForgetsTheEnd": "test_list_tells_whose_deployment_it_is",
+    "ForgetsTheOwner": "test_list_tells_whose_deployment_it_is",
     "GivesNoReason": "test_each_missing_capability_has_a_reason",
+    "GoneIsNotFound": "test_deployment_may_be_stopped_twice",
+    "GuessesTheSku": "test_unknown_sku_is_refused",
     "HandleIsNotJson": "test_handles_survive_json_and_a_new_process",
     "HandleNeedsThisProcess": "test_handles_survive_json_and_a_new_process",
     "HidesSurplus": "test_second_job_of_one_key_is_never_hidden",
     "KeyIsNotSent": "test_create_sends_one_paid_request",
     "LifecycleAsksTwice": "test_lifecycle_asks_once",
     "ListsNothing": "test_list_shows_the_job",
+    "LostDeploymentIsUnavailable": "test_lost_reply_of_a_deployment_is_found_once",
     "LostReplyIsUnavailable": "test_lost_reply_is_found_once",
     "MissingIsFailed": "test_missing_job_is_not_found",
     "ModelBeforeItIsThere": "test_model_is_there_once_it_succeeded",
+    "NamesEachDeploymentAnew": "test_deployment_started_twice_under_one_key_is_one",
     "OneFileForAllKeys": "test_upload_of_another_key_is_another_file",
     "OpenParams": "test_params_refuse_unknown_names",
     "OpenSettings": "test_settings_refuse_unknown_names",
     "PaysForUpload": "test_upload_is_unpaid",
     "PollManyAsksForEach": "test_poll_many_agrees_with_poll_in_fewer_requests",
     "PollsTwice": "test_poll_looks_once_and_never_sleeps",
+    "PutsAgainOnTrouble": "test_lost_reply_of_a_deployment_is_found_once",
     "ResendsOn429": "test_rate_limited_create_is_not_resent",
     "ResendsOn500": "test_create_is_not_resent_after_500",
     "ResendsOnCut": "test_lost_reply_is_found_once",
     "RetriesCompletion": "test_rate_limited_completion_is_not_retried",
     "RowsInHandle": "test_no_secret_in_handles_and_statuses",
     "SaysItCannotPause": "test_capability_agrees_with_protocol",
+    "ScalesNothing": "test_deployment_can_be_scaled",
     "SecretInCause": "test_echoed_secret_is_not_in_the_error",
     "SecretInError": "test_echoed_secret_is_not_in_the_error_of_a_create",
     "SecretInLog": "test_nothing_leaks_into_logs",
     "SecretInRepr": "test_no_secret_in_reprs",
+    "ServesAtOnce": "test_poll_of_a_deployment_looks_once_and_never_sleeps",
+    "SleepsInDeploymentPoll": "test_poll_of_a_deployment_looks_once_and_never_sleeps",
     "SleepsInPoll": "test_poll_looks_once_and_never_sleeps",
+    "StopOfTheGoneRaises": "test_deployment_may_be_stopped_twice",
+    "StopsNothing": "test_deployment_may_be_stopped_twice",
+    "TakesOverNames": "test_name_of_another_models_deployment_is_refused",
     "TargetIsElsewhere": "test_spec_points_at_this_backend",
+    "TellsNoName": "test_model_answers_through_its_deployment_alone",
     "UnknownIsFailed": "test_unknown_status_is_unknown",
     "UnknownRaises": "test_every_documented_status_is_mapped",
     "UploadsAgain": "test_upload_twice_with_one_key_leaves_one_file",
     "ValidateAsksTheProvider": "test_validate_is_offline",
     "WaitsInPoll": "test_poll_looks_once_and_never_sleeps",
     "WaitsOutRateLimits": "test_rate_limit_is_reported_and_not_waited_for",
+    "WaitsUntilItServes": "test_deployment_is_one_paid_request_that_waits_for_nothing",
 }
 
 
@@ -84,7 +106,7 @@ def caught(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         "-p",
         "no:anyio",
     ]
-    command = [sys.executable, "-m", "pytest", str(MUTANTS), *quick]
+    command = [sys.executable, "-m", "pytest", *map(str, MUTANTS), *quick]
     done = subprocess.run(
         [*command, f"--junitxml={report}"], capture_output=True, text=True, check=False
     )

@@ -32,6 +32,7 @@ class Book:
         sku: of the deployment that it answers through, for its price.
         account: key of the operation whose reservation pays.
         max_output_tokens: bound on an answer, for the list of possible repayments.
+        fresh: know nothing, and so ask again.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class Book:
         account: str,
         max_output_tokens: int,
         sku: str | None = None,
+        fresh: bool = False,
     ) -> None:
         self._engine = engine
         self._op = op
         self._ref = ref
         self._sku = sku
+        self._fresh = fresh
         self._account = account
         self._max_output = max_output_tokens
         self._provider = engine.backends.capabilities(ref.backend).price_book
@@ -71,6 +74,8 @@ class Book:
 
     def known(self, keys: Sequence[str]) -> Mapping[str, ChatReply]:
         """Answers in the store, whoever paid for them."""
+        if self._fresh:
+            return {}
         query = sa.select(answers.c.fingerprint, answers.c.reply).where(
             answers.c.fingerprint.in_(list(keys))
         )

@@ -16,38 +16,46 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from understudy.backend import FindResult, SupportsDeploy
+from understudy.backend import FindResult
 from understudy.costs import ledger
 from understudy.costs.money import to_nanos
-from understudy.engine import jobs, operations, sending
-from understudy.engine.backoff import retry_delay
+from understudy.engine import jobs, operations, sending, undeploying
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
 from understudy.engine.trouble import need_attention
-from understudy.errors import BackendError, PluginError, StaleRecord
+from understudy.engine.undeploying import deployer, mark, spec_of, undeploy
+from understudy.errors import BackendError, Unavailable
 from understudy.model import DeploymentSpec, Handle, ModelRef, RemoteState
 from understudy.secrets import redact
 from understudy.states import TERMINAL, State
 from understudy.store.schema import deployments
 
-__all__ = ["Serving", "intend", "names", "step", "take_down", "undeploy"]
+__all__ = ["Serving", "intend", "lost", "names", "next_number", "step"]
 
-_HOUR = 3600.0
+_UNBOUNDED = 24.0
+"""Hours that are reserved for a deployment without an end."""
+_READY_WITHIN = 900.0
+"""Seconds in which a new deployment may still say that it is not there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Serving:
-    """What to ask for a model: a deployment and its sku, or the model itself."""
+    """What to ask for a model: a deployment and its sku, or the model itself.
+
+    ``operation`` is the key of what started the deployment; ``proven`` whether it has answered.
+    """
 
     name: str
     sku: str | None = None
+    operation: str | None = None
+    proven: bool = True
 
 
 def names(
     engine: Engine, op: Operation, job: jobs.JobRecord, refs: Sequence[ModelRef]
 ) -> dict[str, Serving] | None:
     """What to ask, by model id; None where ``op`` now waits until a deployment serves."""
-    found = {ref.id: _serving(engine, ref) for ref in refs}
+    found = {ref.id: _serving(engine, job, ref) for ref in refs}
     missing = [ref for ref in refs if found[ref.id] is None]
     if not missing:
         return {name: serving for name, serving in found.items() if serving is not None}
@@ -57,31 +65,72 @@ def names(
             operations.save(tx, op, at=now, due_at=None)
             return None
         for ref in missing:
-            if not _starting(tx, ref):
+            if tx.execute(_of(job, ref, "starting")).first() is None:
                 spec = _wanted(engine, tx, job, ref)
                 intend(tx, engine, spec, backend=ref.backend, job=job)
         operations.save(tx, op, at=now, due_at=now + engine.timing.poll_shortest)
     return None
 
 
-def _serving(engine: Engine, ref: ModelRef) -> Serving | None:
+def _serving(engine: Engine, job: jobs.JobRecord, ref: ModelRef) -> Serving | None:
     if not engine.backends.capabilities(ref.backend).deploy.ok:
         return Serving(name=ref.id)
     with engine.store.read() as tx:
-        row = tx.execute(_of(ref, "serving")).mappings().first()
-    return None if row is None else Serving(name=row["serves_as"], sku=row["sku"])
+        row = tx.execute(_of(job, ref, "serving")).mappings().first()
+    if row is None:
+        return None
+    return Serving(
+        name=row["serves_as"],
+        sku=row["sku"],
+        operation=row["operation"],
+        proven=row["answered_at"] is not None,
+    )
 
 
-def _of(ref: ModelRef, state: str) -> sa.Select[Any]:
+def _of(job: jobs.JobRecord, ref: ModelRef, state: str) -> sa.Select[Any]:
+    """Deployments of a model that ``job`` may count on.
+
+    Another job's goes down when that job has ended, which may be in the middle of this one.
+    """
+    mine = (deployments.c.job_id == job.id) | (deployments.c.purpose == "serving")
     return sa.select(deployments).where(
         deployments.c.backend == ref.backend,
         deployments.c.model == ref.id,
         deployments.c.state == state,
+        mine,
     )
 
 
-def _starting(tx: sa.Connection, ref: ModelRef) -> bool:
-    return tx.execute(_of(ref, "starting")).first() is not None
+def lost(engine: Engine, job: jobs.JobRecord, serving: Serving, why: Exception) -> None:
+    """A model that was asked through a deployment is not there: is the deployment?
+
+    Raises:
+        Unavailable: it is gone and will be made again, or is not ready yet.
+    """
+    if serving.operation is None:
+        return
+    with engine.store.read() as tx:
+        deploy = operations.get(tx, serving.operation)
+        since = tx.execute(_record(deploy.key)).mappings().one()["serving_at"]
+    assert deploy.handle is not None
+    status = deployer(engine, deploy).poll_deployment(deploy.handle)
+    now = engine.now()
+    if status.state is RemoteState.SUCCEEDED and now - (since or 0.0) > _READY_WITHIN:
+        return
+    if status.state not in {RemoteState.CANCELLED, RemoteState.FAILED}:
+        raise Unavailable(f"deployment {serving.name} does not answer yet: {why}") from None
+    cause = f"deployment {serving.name} is gone ({status.raw}); it is made again"
+    with engine.store.write() as tx:
+        mark(tx, deploy.key, state="stopping")
+        undeploy(
+            tx, engine, deploy.key, backend=deploy.backend, job_id=deploy.job_id or job.id, at=now
+        )
+        jobs.note(tx, job.id, "deploying", at=now, cause=cause, worker=engine.worker)
+    raise Unavailable(cause) from None
+
+
+def _record(key: str) -> sa.Select[Any]:
+    return sa.select(deployments).where(deployments.c.operation == key)
 
 
 def _wanted(
@@ -89,19 +138,23 @@ def _wanted(
 ) -> DeploymentSpec:
     """The evaluation's deployment, under a name that no other one has."""
     wish = job.plan.deployment
-    taken = sa.select(sa.func.count()).where(deployments.c.job_id == job.id)
-    number = tx.execute(taken.select_from(deployments)).scalar_one() + 1
     skus = engine.backends.capabilities(ref.backend).default_skus
     return DeploymentSpec(
-        name=f"understudy-{job.id.removeprefix('job-')}-{number}",
+        name=f"understudy-{job.id.removeprefix('job-')}-{next_number(tx, job.id)}",
         model=ref.id,
         base_model=ref.base_model,
         purpose="evaluation",
         owner=engine.worker,
         sku=wish.evaluation_sku or skus.get("evaluation"),
         capacity=wish.capacity,
-        delete_by=engine.now() + wish.evaluation_hours * _HOUR,
+        delete_by=engine.now() + wish.evaluation_hours * undeploying.HOUR,
     )
+
+
+def next_number(tx: sa.Connection, job_id: str) -> int:
+    """The number of a job's next deployment, from 1."""
+    taken = sa.select(sa.func.count()).where(deployments.c.job_id == job_id)
+    return tx.execute(taken.select_from(deployments)).scalar_one() + 1
 
 
 def intend(
@@ -114,12 +167,15 @@ def intend(
 ) -> str:
     """Reserve the hosting up to ``delete_by`` and record the intent; the operation's key.
 
+    Without ``delete_by`` one day is reserved, and what it costs in the end is booked.
+
     Raises:
         BudgetExceeded: the hosting costs more than is left.
     """
     now = engine.now()
-    key = f"{job.id}.deploy.{spec.name.rpartition('-')[2]}"
-    hours = 0.0 if spec.delete_by is None else max(spec.delete_by - now, 0.0) / _HOUR
+    key = f"{job.id}.deploy.{next_number(tx, job.id)}"
+    end = now + undeploying.HOUR * _UNBOUNDED if spec.delete_by is None else spec.delete_by
+    hours = max(end - now, 0.0) / undeploying.HOUR
     hourly = _hourly(engine, backend, spec)
     ledger.reserve(
         tx,
@@ -171,18 +227,21 @@ class DeployStarter:
 
     def send(self, engine: Engine, op: Operation) -> Handle:
         """One request."""
-        return _backend(engine, op).start_deployment(_spec(op), key=op.key)
+        return deployer(engine, op).start_deployment(spec_of(op), key=op.key)
 
     def find(self, engine: Engine, op: Operation) -> FindResult | None:
         """By name and tag."""
-        return _backend(engine, op).find_deployment(_spec(op), key=op.key)
+        return deployer(engine, op).find_deployment(spec_of(op), key=op.key)
 
     def started(self, tx: sa.Connection, engine: Engine, op: Operation, how: str) -> None:
         """Store the intent to take it down along with its handle."""
         assert op.job_id is not None
         now = engine.now()
-        spec = _spec(op)
-        _mark(tx, op.key, started_at=now)
+        spec = spec_of(op)
+        # One that is found again may be billed since its request went out.
+        found = op.status == "sending" and op.not_after is not None
+        since = (op.not_after or now) - engine.timing.send_window if found else now
+        mark(tx, op.key, started_at=since)
         if spec.delete_by is not None:
             undeploy(tx, engine, op.key, backend=op.backend, job_id=op.job_id, at=spec.delete_by)
         jobs.note(
@@ -204,13 +263,15 @@ class DeployStarter:
         need_attention(engine, op, why, **changes)
 
     def never_started(self, tx: sa.Connection, engine: Engine, op: Operation) -> bool:
-        """A job that ended meanwhile needs no deployment for its evaluation."""
+        """An evaluation's is not started for a job that has ended, or after its own day."""
         assert op.job_id is not None
-        unwanted = _spec(op).purpose == "evaluation" and jobs.get(tx, op.job_id).state in TERMINAL
-        if unwanted:
-            _mark(tx, op.key, state="stopped", stopped_at=engine.now())
+        spec = spec_of(op)
+        late = spec.delete_by is not None and engine.now() >= spec.delete_by
+        ended = spec.purpose == "evaluation" and jobs.get(tx, op.job_id).state in TERMINAL
+        if late or ended:
+            mark(tx, op.key, state="stopped", stopped_at=engine.now())
             ledger.settle(tx, operation=op.key, kind="hosting", at=engine.now())
-        return unwanted
+        return late or ended
 
     def surplus(self, engine: Engine, op: Operation, extra: Handle) -> None:
         """A name holds one deployment, so a second create only repeats the first."""
@@ -231,12 +292,14 @@ def step(engine: Engine, op: Operation) -> None:
 
 def _look(engine: Engine, op: Operation) -> None:
     assert op.handle is not None
-    status = _backend(engine, op).poll_deployment(op.handle)
+    status = deployer(engine, op).poll_deployment(op.handle)
+    engine.reach("deploy.poll")
     now = engine.now()
     with engine.store.write() as tx:
         if status.state is RemoteState.SUCCEEDED:
             operations.save(tx, op, at=now, status="done", due_at=None, last_raw=status.raw)
-            _mark(tx, op.key, state="serving", serves_as=status.model or _spec(op).name)
+            serves_as = status.model or spec_of(op).name
+            mark(tx, op.key, state="serving", serves_as=serves_as, serving_at=now)
         elif status.state.terminal:
             why = status.problem.message if status.problem else f"it is {status.raw!r}"
             operations.save(tx, op, at=now, status="failed", due_at=None, last_raw=status.raw)
@@ -256,111 +319,12 @@ def _look(engine: Engine, op: Operation) -> None:
 def _failed(tx: sa.Connection, engine: Engine, op: Operation, why: str) -> None:
     assert op.job_id is not None
     now = engine.now()
-    _mark(tx, op.key, state="failed", stopped_at=now)
-    message = redact(f"deployment {_spec(op).name} was not made: {why}")
-    jobs.attention(tx, op.job_id, message, at=now, worker=engine.worker)
+    spec = spec_of(op)
+    mark(tx, op.key, state="failed", stopped_at=now)
+    message = redact(f"deployment {spec.name} was not made: {why}")
+    if spec.purpose == "evaluation":
+        jobs.attention(tx, op.job_id, message, at=now, worker=engine.worker)
+    else:
+        jobs.note(tx, op.job_id, "deploying", at=now, cause=message, worker=engine.worker)
     # A failed deployment may still stand at the provider, and be billed.
     undeploy(tx, engine, op.key, backend=op.backend, job_id=op.job_id, at=now)
-
-
-def undeploy(
-    tx: sa.Connection, engine: Engine, deploy_key: str, *, backend: str, job_id: str, at: float
-) -> None:
-    """Record the intent to take a deployment down at ``at``, or move an earlier one forward."""
-    key = f"{deploy_key}.down"
-    if not operations.advance(tx, key, due_at=at):
-        operations.insert(
-            tx,
-            key=key,
-            kind="undeploy",
-            backend=backend,
-            at=engine.now(),
-            job_id=job_id,
-            payload={"deploy": deploy_key},
-            due_at=at,
-        )
-
-
-def take_down(tx: sa.Connection, engine: Engine, job_id: str) -> None:
-    """The evaluation is over: what was deployed for it goes down now."""
-    mine = sa.select(deployments.c.operation, deployments.c.backend).where(
-        deployments.c.job_id == job_id,
-        deployments.c.purpose == "evaluation",
-        deployments.c.state.in_(("starting", "serving")),
-    )
-    for row in tx.execute(mine).all():
-        undeploy(tx, engine, row.operation, backend=row.backend, job_id=job_id, at=engine.now())
-
-
-def take_down_step(engine: Engine, op: Operation) -> None:
-    """Ask for it until the provider has none; trouble is tried again for ever."""
-    try:
-        _take_down(engine, op)
-    except StaleRecord:
-        raise
-    except Exception as error:  # noqa: BLE001 - it is billed by the hour: never give up on it
-        now = engine.now()
-        with engine.store.write() as tx:
-            operations.save(
-                tx,
-                op,
-                at=now,
-                due_at=now
-                + retry_delay(op.failures + 1, asked=getattr(error, "retry_after", None)),
-                failures=op.failures + 1,
-                last_error=redact(f"{type(error).__name__}: {error}"),
-            )
-
-
-def _take_down(engine: Engine, op: Operation) -> None:
-    deploy_key = op.payload["deploy"]
-    with engine.store.read() as tx:
-        handle = operations.get(tx, deploy_key).handle
-    backend = _backend(engine, op)
-    now = engine.now()
-    if handle is not None:
-        if op.looks == 0:
-            backend.stop_deployment(handle)
-        status = backend.poll_deployment(handle)
-        if status.state is not RemoteState.CANCELLED:
-            with engine.store.write() as tx:
-                operations.save(
-                    tx, op, at=now, due_at=now + engine.timing.poll_shortest, looks=op.looks + 1
-                )
-            return
-    with engine.store.write() as tx:
-        operations.save(tx, op, at=now, status="done", due_at=None)
-        _settle(tx, deploy_key, at=now)
-
-
-def _settle(tx: sa.Connection, deploy_key: str, *, at: float) -> None:
-    """Book the hours it stood, at its price, as far as this side knows them."""
-    query = sa.select(deployments).where(deployments.c.operation == deploy_key)
-    row = tx.execute(query).mappings().one()
-    hours = (at - row["started_at"]) / _HOUR if row["started_at"] is not None else 0.0
-    ledger.spend(
-        tx,
-        operation=deploy_key,
-        kind="hosting",
-        nanos=round(row["hourly_nanos"] * max(hours, 0.0)),
-        note=f"{hours:.2f} hours of {row['name']}, by this side's clock",
-    )
-    ledger.settle(tx, operation=deploy_key, kind="hosting", at=at)
-    _mark(tx, deploy_key, state="stopped", stopped_at=at)
-
-
-def _mark(tx: sa.Connection, key: str, **changes: Any) -> None:
-    tx.execute(sa.update(deployments).where(deployments.c.operation == key).values(**changes))
-
-
-def _spec(op: Operation) -> DeploymentSpec:
-    return DeploymentSpec(**op.payload["spec"])
-
-
-def _backend(engine: Engine, op: Operation) -> SupportsDeploy:
-    backend = engine.backends.backend(op.backend)
-    if not isinstance(backend, SupportsDeploy):
-        raise PluginError(
-            f"{op.backend} says that it deploys, and does not; report it to its author"
-        )
-    return backend

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from understudy.backend import SupportsInfer
 from understudy.costs import ledger
 from understudy.data import TestRow, answer_text, load_dataset
-from understudy.engine import deploying, jobs, operations
+from understudy.engine import deploying, jobs, operations, undeploying
 from understudy.engine.answers import Book
 from understudy.engine.context import Engine
 from understudy.engine.deploying import Serving
@@ -126,7 +126,8 @@ def _score(
             text = "" if answer.reply is None else _text(answer)
             scores.append(0.0 if answer.reply is None else scorer(text, row.expected))
             engine.notify(job.id, f"evaluate {subject.name}", len(scores), len(rows))
-    except (NotFound, Retired):
+    except (NotFound, Retired) as error:
+        deploying.lost(engine, job, subject.serving, error)
         if subject.name == "student":
             raise
         return None  # a base or present model that is gone cannot be compared with
@@ -142,16 +143,22 @@ def _text(answer: Answer) -> str:
 
 
 def answers_of(
-    engine: Engine, op: Operation, job: jobs.JobRecord, subject: Subject, rows: Sequence[TestRow]
+    engine: Engine,
+    op: Operation,
+    job: jobs.JobRecord,
+    subject: Subject,
+    rows: Sequence[TestRow],
+    *,
+    fresh: bool = False,
 ) -> Iterator[Answer]:
-    """One answer a row, in order."""
+    """One answer a row, in order; ``fresh``: asked although the answer is known."""
     backend = engine.backends.backend(subject.ref.backend)
     if not isinstance(backend, SupportsInfer):
         raise PluginError(f"{subject.ref.backend} cannot answer, so {subject.ref.id} is unjudged")
     plan = job.plan.evaluation
     answerer = LiveAnswerer(
         backend,
-        _book(engine, op, job, subject.ref, subject.serving.sku),
+        _book(engine, op, job, subject.ref, subject.serving.sku, fresh=fresh),
         concurrency=plan.concurrency,
         timeout=engine.timing.answer_timeout,
     )
@@ -171,7 +178,13 @@ def answers_of(
 
 
 def _book(
-    engine: Engine, op: Operation, job: jobs.JobRecord, ref: ModelRef, sku: str | None
+    engine: Engine,
+    op: Operation,
+    job: jobs.JobRecord,
+    ref: ModelRef,
+    sku: str | None,
+    *,
+    fresh: bool = False,
 ) -> Book:
     return Book(
         engine,
@@ -180,6 +193,7 @@ def _book(
         sku=sku,
         account=f"{job.id}.evaluate.1",
         max_output_tokens=job.plan.evaluation.max_output_tokens,
+        fresh=fresh,
     )
 
 
@@ -280,7 +294,7 @@ def _store(  # noqa: PLR0917
         at=now,
     )
     ledger.settle(tx, operation=op.key, kind="evaluate", at=now)
-    deploying.take_down(tx, engine, job.id)
+    undeploying.take_down(tx, engine, job.id)
     if verdict.passed and job.plan.alias:
         _take_alias(tx, job, student, target, now)
     jobs.apply(

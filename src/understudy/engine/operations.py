@@ -25,10 +25,12 @@ __all__ = [
     "Operation",
     "advance",
     "claim",
+    "close",
     "extend",
     "get",
     "guard",
     "insert",
+    "keep_handle",
     "lock_job",
     "next_due",
     "of_job",
@@ -224,6 +226,29 @@ def advance(tx: sa.Connection, key: str, *, due_at: float) -> bool:
         .values(due_at=due_at)
     )
     return tx.execute(sa.select(operations.c.key).where(same)).first() is not None
+
+
+def close(tx: sa.Connection, key: str, *, at: float) -> None:
+    """End an operation that is still active, also one that a worker holds: it writes no more."""
+    tx.execute(
+        sa.update(operations)
+        .where(operations.c.key == key, operations.c.status.in_(ACTIVE))
+        .values(
+            status="cancelled",
+            due_at=None,
+            confirm_at=None,
+            fence=operations.c.fence + 1,
+            lease_owner=None,
+            lease_until=None,
+            updated_at=at,
+        )
+    )
+
+
+def keep_handle(tx: sa.Connection, key: str, handle: Handle) -> None:
+    """Store the handle of an operation that nobody holds."""
+    stored = {"kind": handle.kind, "id": handle.id, "data": dict(handle.data)}
+    tx.execute(sa.update(operations).where(operations.c.key == key).values(handle=stored))
 
 
 def guard(tx: sa.Connection, operation: Operation) -> None:

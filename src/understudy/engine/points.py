@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["LABELS", "Reach", "nowhere"]
+__all__ = ["DEPLOY_LABELS", "LABELS", "Reach", "nowhere"]
 
 Reach = Callable[[str], None]
 """Called with the label of the point that a worker has reached."""
@@ -34,6 +34,21 @@ LABELS = (
     "evaluate.scored",
     "evaluate.stored",
 )
+
+"""Reached over every backend."""
+
+DEPLOY_LABELS = (
+    "deploy.sending-stored",
+    "deploy.before-post",
+    "deploy.after-reply",
+    "deploy.stored",
+    "deploy.poll",
+    "undeploy.closed",
+    "undeploy.before-stop",
+    "undeploy.asked",
+    "undeploy.stored",
+)
+"""Reached over backends whose models answer through deployments alone."""
 
 
 def nowhere(label: str) -> None:

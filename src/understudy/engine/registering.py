@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from understudy.backend import SupportsInfer
-from understudy.engine import deploying, jobs, operations
+from understudy.engine import deploying, jobs, operations, undeploying
 from understudy.engine.context import Engine
 from understudy.engine.evaluating import Subject, answers_of, list_lost, test_rows
 from understudy.engine.operations import Operation
-from understudy.errors import BackendError, PluginError
-from understudy.model import Handle, Json, ModelRef
+from understudy.errors import BackendError, NotFound, PluginError, Retired
+from understudy.model import Handle, Json
 from understudy.states import Event
 from understudy.store import registry
 
@@ -32,17 +32,21 @@ def step(engine: Engine, op: Operation) -> None:
     if serving is None:
         return
     list_lost(engine, op, job)
-    _probe(engine, op, job, Subject(name="student", ref=ref, serving=serving[ref.id]))
+    subject = Subject(name="student", ref=ref, serving=serving[ref.id])
+    _probe(engine, op, job, subject)
     engine.reach("register.probed")
-    _register(engine, op, job, ref)
+    _register(engine, op, job, subject)
     engine.reach("register.stored")
 
 
-def _register(engine: Engine, op: Operation, job: jobs.JobRecord, ref: ModelRef) -> None:
+def _register(engine: Engine, op: Operation, job: jobs.JobRecord, subject: Subject) -> None:
     """One transaction: the model version, the intent to evaluate it, the job's step on."""
     now = engine.now()
+    ref = subject.ref
     with engine.store.write() as tx:
         operations.save(tx, op, at=now, status="done", due_at=None)
+        if subject.serving.operation is not None:
+            undeploying.mark(tx, subject.serving.operation, answered_at=now)
         version = registry.register(
             tx,
             name=job.name,
@@ -75,9 +79,15 @@ def _register(engine: Engine, op: Operation, job: jobs.JobRecord, ref: ModelRef)
 def _probe(engine: Engine, op: Operation, job: jobs.JobRecord, subject: Subject) -> None:
     """The first question of the evaluation: the answer is kept, so it is not paid for twice."""
     first = test_rows(engine, job)[:1]
-    for answer in answers_of(engine, op, job, subject, first):
-        if answer.reply is None:
-            raise BackendError(f"{subject.ref.id} does not answer: {answer.problem}")
+    # A deployment must be seen to answer, also where the model's answer is known already.
+    fresh = not subject.serving.proven
+    try:
+        for answer in answers_of(engine, op, job, subject, first, fresh=fresh):
+            if answer.reply is None:
+                raise BackendError(f"{subject.ref.id} does not answer: {answer.problem}")
+    except (NotFound, Retired) as error:
+        deploying.lost(engine, job, subject.serving, error)
+        raise BackendError(f"{subject.ref.id} does not answer: {error}") from None
 
 
 def lineage(job: jobs.JobRecord, handle: Json) -> dict[str, object]:

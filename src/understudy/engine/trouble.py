@@ -60,7 +60,11 @@ def need_attention(engine: Engine, op: Operation, why: str, **changes: Any) -> N
         operations.save(tx, op, at=now, due_at=None, last_error=why, **changes)
         if op.job_id is None:
             return
-        jobs.attention(tx, op.job_id, why, at=now, worker=engine.worker)
+        if op.kind == "deploy" and op.payload["spec"]["purpose"] == "serving":
+            # It is not on the job's way: a person asked for it, and looks at it.
+            jobs.note(tx, op.job_id, "deploying", at=now, cause=why, worker=engine.worker)
+        else:
+            jobs.attention(tx, op.job_id, why, at=now, worker=engine.worker)
 
 
 def close(

@@ -13,7 +13,15 @@ import threading
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from understudy.engine import deploying, evaluating, operations, registering, training, uploading
+from understudy.engine import (
+    deploying,
+    evaluating,
+    operations,
+    registering,
+    training,
+    undeploying,
+    uploading,
+)
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
 from understudy.engine.trouble import after_trouble
@@ -30,7 +38,7 @@ _STEPS: dict[str, Callable[[Engine, Operation], None]] = {
     "register": registering.step,
     "evaluate": evaluating.step,
     "deploy": deploying.step,
-    "undeploy": deploying.take_down_step,
+    "undeploy": undeploying.step,
 }
 
 

@@ -10,8 +10,10 @@ from understudy.backend import SupportsInfer
 from understudy.errors import (
     AuthError,
     BackendError,
+    NotFound,
     OutcomeUnknown,
     QuotaError,
+    Retired,
     TerminalError,
     TransientError,
     Unavailable,
@@ -102,7 +104,8 @@ class LiveAnswerer:
             except OutcomeUnknown as error:
                 # It stays entered as asked: it may have been billed, and the ledger says so.
                 chunk.trouble = Unavailable(str(error))
-            except (AuthError, QuotaError, TransientError) as error:
+            except (AuthError, NotFound, QuotaError, Retired, TransientError) as error:
+                # Not about this question: the model itself, the key or the service.
                 refused.append(key)
                 chunk.trouble = _longest(chunk.trouble, error)
             except TerminalError as error:

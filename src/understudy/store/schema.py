@@ -202,6 +202,8 @@ deployments = sa.Table(
     _time("delete_by", null=True),
     _time("created_at"),
     _time("started_at", null=True),
+    _time("serving_at", null=True),
+    _time("answered_at", null=True),
     _time("stopped_at", null=True),
 )
 

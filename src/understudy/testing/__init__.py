@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from understudy.testing.clock import ManualClock
-    from understudy.testing.fake_adapter import FakeAdapter
+    from understudy.testing.fake_adapter import DeployingFakeAdapter, FakeAdapter
+    from understudy.testing.fake_deploying import DeployingFakeBackend
+    from understudy.testing.fake_deployments import DeployingFakeProvider
     from understudy.testing.fakes import FakeBackend, FakeProvider
     from understudy.testing.provider import ProviderAdapter
     from understudy.testing.rows import chat_rows
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendSuite",
+    "DeployingFakeAdapter",
+    "DeployingFakeBackend",
+    "DeployingFakeProvider",
     "FakeAdapter",
     "FakeBackend",
     "FakeProvider",
@@ -38,6 +43,9 @@ __all__ = [
 
 _MODULE_OF = {
     "BackendSuite": "suite",
+    "DeployingFakeAdapter": "fake_adapter",
+    "DeployingFakeBackend": "fake_deploying",
+    "DeployingFakeProvider": "fake_deployments",
     "FakeAdapter": "fake_adapter",
     "FakeBackend": "fakes",
     "FakeProvider": "fakes",

@@ -24,6 +24,7 @@ TRAITS = {
     "pause": contract.SupportsPause,
     "events": contract.SupportsEvents,
     "checkpoints": contract.SupportsCheckpoints,
+    "deploy": contract.SupportsDeploy,
     "infer": contract.SupportsInfer,
     "estimate": contract.SupportsEstimate,
     "lifecycle": contract.SupportsLifecycle,

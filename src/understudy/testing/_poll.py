@@ -251,9 +251,8 @@ class TraitTests(Base):
     ) -> None:
         need(capabilities.infer)
         assert isinstance(backend, contract.SupportsInfer)
-        request = ChatRequest(
-            model=spec.base_model, messages=({"role": "user", "content": "hello there"},)
-        )
+        model = provider.answering(backend, spec)
+        request = ChatRequest(model=model, messages=({"role": "user", "content": "hello there"},))
         before = provider.requests()
         with no_sleep() as slept:
             reply = backend.complete(request, timeout=30)
@@ -271,7 +270,8 @@ class TraitTests(Base):
     ) -> None:
         need(capabilities.infer)
         assert isinstance(backend, contract.SupportsInfer)
-        request = ChatRequest(model=spec.base_model, messages=({"role": "user", "content": "hi"},))
+        model = provider.answering(backend, spec)
+        request = ChatRequest(model=model, messages=({"role": "user", "content": "hi"},))
         before = provider.requests()
         provider.rate_limit(5)
         with no_sleep() as slept, pytest.raises(RateLimited):

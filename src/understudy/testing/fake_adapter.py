@@ -10,6 +10,8 @@ from pydantic import SecretStr
 from understudy.backend import Backend, BackendSpec
 from understudy.model import Handle, JobSpec, RemoteState
 from understudy.testing.clock import ManualClock
+from understudy.testing.fake_deploying import DEPLOYING_FAKE_SPEC, DeployingFakeBackend
+from understudy.testing.fake_deployments import DeployingFakeProvider
 from understudy.testing.fakes import (
     FAKE_SPEC,
     STATUSES,
@@ -22,7 +24,7 @@ from understudy.testing.fakes import (
 from understudy.testing.provider import ProviderAdapter
 from understudy.testing.rows import chat_rows
 
-__all__ = ["FakeAdapter"]
+__all__ = ["DeployingFakeAdapter", "FakeAdapter"]
 
 SECRET = "sk-planted-5e1c7a9b2d4f"  # noqa: S105 - planted, to be looked for
 
@@ -98,3 +100,43 @@ class FakeAdapter(ProviderAdapter):
     def wait(self, seconds: float) -> None:
         """The clock is shared with the backend."""
         self.clock.advance(seconds)
+
+
+class DeployingFakeAdapter(FakeAdapter):
+    """A fresh ``DeployingFakeProvider`` with a base model's deployment of its own.
+
+    Args:
+        cls: the backend class to test against it.
+        spec: what its plugin says of it.
+    """
+
+    def __init__(
+        self,
+        cls: type[DeployingFakeBackend] = DeployingFakeBackend,
+        spec: BackendSpec = DEPLOYING_FAKE_SPEC,
+    ) -> None:
+        super().__init__(cls, spec)
+        self.house = DeployingFakeProvider(clock=self.clock, secret=SECRET, list_lag=20)
+        self.server = self.house
+        self.base: str | None = None
+
+    def answering(self, backend: Backend, spec: JobSpec) -> str:  # noqa: ARG002
+        """The base model's deployment."""
+        self.base = self.house.deploy_base(spec.base_model)
+        return self.base
+
+    def count_deployments(self) -> int:
+        """Without the base model's."""
+        return len([name for name in self.house.standing() if name != self.base])
+
+    def fail_after_deploy(self) -> None:
+        """A deployment is a create like any other here."""
+        self.fail_after_create()
+
+    def lose_deploy_reply(self) -> None:
+        """As above."""
+        self.lose_reply()
+
+    def make_deployment_fail(self, handle: Handle) -> None:
+        """The fake keeps saying it."""
+        self.house.break_down(handle.id)

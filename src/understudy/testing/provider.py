@@ -12,6 +12,9 @@ from understudy.model import Handle, JobSpec, RemoteState
 __all__ = ["ProviderAdapter"]
 
 
+_DEPLOYS = "the backend says that it deploys: its ProviderAdapter must say how to provoke this"
+
+
 class ProviderAdapter(ABC):
     """Hands of the suite at the provider that a backend talks to: a fake, or a local server.
 
@@ -39,7 +42,7 @@ class ProviderAdapter(ABC):
 
     @abstractmethod
     def paid_requests(self) -> int:
-        """How many of them could start paid work, whatever they were answered."""
+        """How many of them could start paid work (a job, a deployment), whatever was answered."""
 
     @abstractmethod
     def count_jobs(self, key: str) -> int:
@@ -76,3 +79,25 @@ class ProviderAdapter(ABC):
     @abstractmethod
     def wait(self, seconds: float) -> None:
         """Let ``seconds`` go by on the provider's clock (not on the wall)."""
+
+    def answering(self, backend: Backend, spec: JobSpec) -> str:  # noqa: ARG002
+        """Name of a model that answers at once; a deployment's, where only those answer."""
+        return spec.base_model
+
+    # Only for backends that deploy.
+
+    def count_deployments(self) -> int:
+        """How many deployments of fine-tuned models stand at the provider."""
+        raise NotImplementedError(_DEPLOYS)
+
+    def fail_after_deploy(self) -> None:
+        """Make the deployment that is asked for next, then answer 500."""
+        raise NotImplementedError(_DEPLOYS)
+
+    def lose_deploy_reply(self) -> None:
+        """Make the deployment that is asked for next, then cut the connection."""
+        raise NotImplementedError(_DEPLOYS)
+
+    def make_deployment_fail(self, handle: Handle) -> None:
+        """Let the deployment end as failed, with a reason."""
+        raise NotImplementedError(_DEPLOYS)

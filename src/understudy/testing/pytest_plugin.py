@@ -19,7 +19,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker of ``BackendSuite`` and let its asserts show what they compared."""
     import pytest
 
-    suites = [f"understudy.testing.{name}" for name in ("_base", "_create", "_poll", "_secrets")]
+    names = ("_base", "_create", "_deploy", "_poll", "_secrets")
+    suites = [f"understudy.testing.{name}" for name in names]
     pytest.register_assert_rewrite(*(name for name in suites if name not in sys.modules))
     config.addinivalue_line(
         "markers", "understudy_contract: a line of the backend contract (understudy.testing)"

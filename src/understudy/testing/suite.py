@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from understudy.testing._create import CreateTests, ShapeTests
+from understudy.testing._deploy import DeployTests
 from understudy.testing._poll import PollTests, TraitTests
 from understudy.testing._secrets import SecretTests
 
@@ -12,7 +13,7 @@ __all__ = ["BackendSuite"]
 
 
 @pytest.mark.understudy_contract
-class BackendSuite(ShapeTests, CreateTests, PollTests, TraitTests, SecretTests):
+class BackendSuite(ShapeTests, CreateTests, PollTests, TraitTests, DeployTests, SecretTests):
     """Subclass it as ``Test...`` and give the fixture ``provider`` (and ``backend``).
 
     Each test has a provider of its own, without jobs and files. What the backend says that it

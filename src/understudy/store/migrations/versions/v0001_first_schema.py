@@ -90,6 +90,8 @@ def _deployments() -> None:
         sa.Column("delete_by", sa.Double(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("started_at", sa.Double(), nullable=True),
+        sa.Column("serving_at", sa.Double(), nullable=True),
+        sa.Column("answered_at", sa.Double(), nullable=True),
         sa.Column("stopped_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("operation", name="pk_deployments"),
     )
