@@ -72,7 +72,10 @@ def parse_start(text: str) -> float:
     Raises:
         ValueError: the text is no ISO 8601 date or time.
     """
-    when = datetime.fromisoformat(text)
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time; write it like 2028-01-01T00:00:00Z") from None
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
