@@ -21,6 +21,7 @@ from understudy.store.schema import budgets, ledger, repaid
 __all__ = [
     "BudgetState",
     "budget_state",
+    "cover",
     "entries",
     "open_budget",
     "possible_repayments",
@@ -96,6 +97,23 @@ def reserve(
     same = (ledger.c.operation == operation) & (ledger.c.kind == kind)
     if tx.execute(sa.select(ledger.c.id).where(same)).first() is not None:
         return
+    _set_aside(tx, budget, nanos)
+    tx.execute(
+        sa.insert(ledger).values(
+            budget=budget,
+            operation=operation,
+            job_id=job_id,
+            kind=kind,
+            status="reserved",
+            reserved_nanos=nanos,
+            spent_nanos=0,
+            note="",
+            at=at,
+        )
+    )
+
+
+def _set_aside(tx: sa.Connection, budget: str, nanos: int) -> None:
     used = budgets.c.reserved_nanos + budgets.c.spent_nanos
     taken = tx.execute(
         sa.update(budgets)
@@ -112,19 +130,20 @@ def reserve(
             reserved=state.reserved,
             asked=from_nanos(nanos),
         )
-    tx.execute(
-        sa.insert(ledger).values(
-            budget=budget,
-            operation=operation,
-            job_id=job_id,
-            kind=kind,
-            status="reserved",
-            reserved_nanos=nanos,
-            spent_nanos=0,
-            note="",
-            at=at,
-        )
-    )
+
+
+def cover(tx: sa.Connection, *, operation: str, kind: str, nanos: int) -> None:
+    """See to it that at least ``nanos`` are set aside for an operation that has a reservation.
+
+    Raises:
+        BudgetExceeded: what is missing is more than is left; nothing was reserved.
+    """
+    row = _line(tx, operation, kind)
+    assert row is not None, (operation, kind)
+    missing = nanos - row["reserved_nanos"]
+    if missing > 0:
+        _set_aside(tx, row["budget"], missing)
+        tx.execute(sa.update(ledger).where(ledger.c.id == row["id"]).values(reserved_nanos=nanos))
 
 
 def _line(tx: sa.Connection, operation: str, kind: str) -> sa.RowMapping | None:

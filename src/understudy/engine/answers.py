@@ -98,6 +98,12 @@ class Book:
         with self._engine.store.write() as tx:
             operations.guard(tx, self._op)
             tx.execute(insert(tx, asked).on_conflict_do_nothing(), rows)
+            # The estimate did not know of a model that took the alias since.
+            out = sa.select(sa.func.sum(asked.c.at_most_nanos)).where(
+                asked.c.operation == self._account
+            )
+            at_most = int(tx.execute(out).scalar_one())
+            ledger.cover(tx, operation=self._account, kind="evaluate", nanos=at_most)
         self._engine.reach("evaluate.asked")
 
     def answered(self, replies: Mapping[str, ChatReply], refused: Sequence[str]) -> None:

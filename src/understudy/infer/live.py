@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from understudy.backend import SupportsInfer
 from understudy.errors import (
     AuthError,
-    BackendError,
     NotFound,
     OutcomeUnknown,
     QuotaError,
@@ -33,7 +32,7 @@ class _Chunk:
     requests: dict[str, ChatRequest]
     replies: dict[str, ChatReply]
     problems: dict[str, str] = field(default_factory=dict)
-    trouble: BackendError | None = None
+    trouble: Exception | None = None
 
 
 class LiveAnswerer:
@@ -86,11 +85,18 @@ class LiveAnswerer:
             if chunk.trouble is None:
                 room = self._concurrency - len(out)
                 batch, waiting = waiting[:room], waiting[room:]
-                if batch:
-                    self._book.asking({key: chunk.requests[key] for key in batch})
-                out |= {pool.submit(self._complete, chunk.requests[key]): key for key in batch}
+                if batch and self._enter(batch, chunk):
+                    out |= {pool.submit(self._complete, chunk.requests[key]): key for key in batch}
             done, _ = wait(out, return_when=FIRST_COMPLETED)
             self._take_in({out.pop(future): future for future in done}, chunk)
+
+    def _enter(self, batch: list[str], chunk: _Chunk) -> bool:
+        """Whether these may be sent; if not, what is out is still waited for and kept."""
+        try:
+            self._book.asking({key: chunk.requests[key] for key in batch})
+        except Exception as error:  # noqa: BLE001 - raised when what is out has come back
+            chunk.trouble = error
+        return chunk.trouble is None
 
     def _complete(self, request: ChatRequest) -> ChatReply:
         return self._backend.complete(request, timeout=self._timeout)
@@ -111,11 +117,14 @@ class LiveAnswerer:
             except TerminalError as error:
                 refused.append(key)
                 chunk.problems[key] = str(error)
+            except Exception as error:  # noqa: BLE001 - it must not lose what the others answered
+                # Entered as asked, like one in doubt: nobody knows how far it came.
+                chunk.trouble = error
         self._book.answered(replies, refused)
         chunk.replies |= replies
 
 
-def _longest(present: BackendError | None, new: BackendError) -> BackendError:
+def _longest(present: Exception | None, new: Exception) -> Exception:
     """The trouble that takes longest to pass decides when to ask again."""
     if present is None or not isinstance(new, TransientError):
         return new
