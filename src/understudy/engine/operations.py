@@ -16,12 +16,14 @@ import sqlalchemy as sa
 
 from understudy.errors import StaleRecord
 from understudy.model import Handle, Json
+from understudy.secrets import redact
 from understudy.states import State
 from understudy.store.database import Store
 from understudy.store.schema import jobs, operations
 
 __all__ = [
     "ACTIVE",
+    "APART",
     "Operation",
     "advance",
     "claim",
@@ -34,6 +36,7 @@ __all__ = [
     "lock_job",
     "next_due",
     "of_job",
+    "owner",
     "reschedule_many",
     "save",
     "still_ours",
@@ -41,6 +44,9 @@ __all__ = [
 ]
 
 ACTIVE = ("intended", "sending", "live")
+
+APART = ("surplus", "undeploy")
+"""Kinds that go on by themselves, whatever is asked of their job."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,6 +209,8 @@ def save(tx: sa.Connection, operation: Operation, *, at: float, **changes: Any) 
     """
     if "lease_until" not in changes:
         changes |= {"lease_owner": None, "lease_until": None}
+    if changes.get("last_error"):
+        changes["last_error"] = redact(changes["last_error"])
     if isinstance(changes.get("handle"), Handle):
         handle = changes["handle"]
         changes["handle"] = {"kind": handle.kind, "id": handle.id, "data": dict(handle.data)}
@@ -325,6 +333,18 @@ def get(tx: sa.Connection, key: str) -> Operation:
     """The operation with that key."""
     row = tx.execute(_joined().where(operations.c.key == key)).mappings().one()
     return _operation(row)
+
+
+def owner(tx: sa.Connection, backend: str, remote_id: str) -> str | None:
+    """The job to which the provider's training job ``remote_id`` belongs."""
+    query = sa.select(operations.c.job_id, operations.c.handle, operations.c.payload).where(
+        operations.c.kind.in_(("train", "surplus")), operations.c.backend == backend
+    )
+    for row in tx.execute(query):
+        handle = row.handle or row.payload.get("handle")
+        if handle and handle["id"] == remote_id:
+            return str(row.job_id)
+    return None
 
 
 def lock_job(tx: sa.Connection, job_id: str) -> None:

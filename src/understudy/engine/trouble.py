@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,13 +20,15 @@ from understudy.errors import (
     DataError,
     OutcomeUnknown,
     PluginError,
+    StaleRecord,
     TerminalError,
     TransientError,
+    UnderstudyError,
 )
 from understudy.secrets import redact
 from understudy.states import Event
 
-__all__ = ["after_trouble", "close", "need_attention", "release"]
+__all__ = ["after_trouble", "close", "need_attention", "never_give_up", "release", "told"]
 
 
 def after_trouble(engine: Engine, op: Operation, error: Exception) -> None:
@@ -33,23 +38,46 @@ def after_trouble(engine: Engine, op: Operation, error: Exception) -> None:
     if isinstance(error, for_a_person):
         need_attention(engine, op, str(error))
     elif unexpected and op.failures + 1 >= engine.timing.give_up_after:
-        need_attention(
-            engine, op, f"{type(error).__name__} {op.failures + 1} times in a row: {error}"
-        )
+        need_attention(engine, op, f"{op.failures + 1} times in a row: {told(error)}")
     else:
-        asked = getattr(error, "retry_after", None)
-        known = isinstance(error, TransientError | OutcomeUnknown)
-        message = str(error) if known else f"{type(error).__name__}: {error}"
-        now = engine.now()
-        with engine.store.write() as tx:
-            operations.save(
-                tx,
-                op,
-                at=now,
-                due_at=now + retry_delay(op.failures + 1, asked=asked),
-                failures=op.failures + 1,
-                last_error=redact(message),
-            )
+        _back_off(engine, op, error)
+
+
+def never_give_up(engine: Engine, op: Operation, act: Callable[[Engine, Operation], None]) -> None:
+    """Do what is left to do for a job that may have ended: no person would be asked about it."""
+    try:
+        act(engine, op)
+    except StaleRecord:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it was, somebody must look again
+        _back_off(engine, op, error)
+
+
+def _back_off(engine: Engine, op: Operation, error: Exception) -> None:
+    asked = getattr(error, "retry_after", None)
+    now = engine.now()
+    with engine.store.write() as tx:
+        operations.save(
+            tx,
+            op,
+            at=now,
+            due_at=now + retry_delay(op.failures + 1, asked=asked),
+            failures=op.failures + 1,
+            last_error=told(error),
+        )
+
+
+def told(error: BaseException) -> str:
+    """An error in words that may be kept.
+
+    Messages of errors that nobody foresaw may quote rows (pydantic's and a scorer's do), so of
+    those only the kind and the place are told.
+    """
+    if isinstance(error, UnderstudyError):
+        return redact(str(error))
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
 
 
 def need_attention(engine: Engine, op: Operation, why: str, **changes: Any) -> None:
