@@ -23,9 +23,10 @@ def poll_interval(looks: int, *, shortest: float, longest: float) -> float:
 
 def retry_delay(failures: int, *, asked: float | None = None) -> float:
     """Seconds until the next try after trouble: what the provider asked for, or a growing wait."""
-    if asked is not None:
-        return max(asked, 0.0)
-    return max(wait_random_exponential(multiplier=2, max=300)(_state(failures)), 1.0)
+    if asked is None:
+        asked = wait_random_exponential(multiplier=2, max=300)(_state(failures))
+    # "Retry at once" from a provider that goes on refusing would be a busy loop.
+    return max(asked, 1.0)
 
 
 def tick(now: float, interval: float) -> float:

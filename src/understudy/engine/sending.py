@@ -79,6 +79,7 @@ def start(engine: Engine, starter: Starter, op: Operation) -> None:
     now = engine.now()
     not_after = now + engine.timing.send_window
     with engine.store.write() as tx:
+        operations.guard(tx, op)  # before the job's row: see operations.lock_job
         if starter.never_started(tx, engine, op):
             operations.save(tx, op, at=now, status="cancelled", due_at=None)
             return
@@ -152,14 +153,18 @@ def recover(engine: Engine, starter: Starter, op: Operation) -> None:
     capabilities = engine.backends.capabilities(op.backend)
     settled = (op.not_after or now) + capabilities.request_timeout + capabilities.list_lag
     with engine.store.write() as tx:
+        operations.guard(tx, op)
         if isinstance(found, Absent) and now > settled:
             if starter.never_started(tx, engine, op):
                 operations.save(tx, op, at=now, status="cancelled", due_at=None)
             else:
                 operations.save(tx, op, at=now, status="intended", due_at=now)
             return
-        again = now + found.retry_after if isinstance(found, NotYet) else now + 10
-        operations.save(tx, op, at=now, due_at=min(again, max(settled, now) + 1))
+        if isinstance(found, NotYet):
+            again = now + retry_delay(op.failures, asked=found.retry_after)
+        else:
+            again = min(now + 10, settled + 1)
+        operations.save(tx, op, at=now, due_at=again)
 
 
 def _adopt(engine: Engine, starter: Starter, op: Operation, found: Found, *, how: str) -> None:
@@ -203,5 +208,9 @@ def confirm(engine: Engine, starter: Starter, op: Operation) -> None:
             if op.handle is not None and extra.id != op.handle.id:
                 starter.surplus(engine, op, extra)
     now = engine.now()
+    again = None
+    if isinstance(found, NotYet):
+        again = now + retry_delay(op.failures, asked=found.retry_after)
     with engine.store.write() as tx:
-        operations.save(tx, op, at=now, confirm_at=None, due_at=now)
+        due = now if op.status == "live" else again
+        operations.save(tx, op, at=now, confirm_at=again, due_at=due)

@@ -15,12 +15,12 @@ from understudy.backend import (
     SupportsPollMany,
 )
 from understudy.costs import ledger
-from understudy.costs.money import to_nanos
-from understudy.engine import jobs, operations, sending
+from understudy.engine import jobs, operations, sending, surplus
 from understudy.engine.backoff import poll_interval, tick
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
-from understudy.engine.trouble import after_trouble, close, need_attention
+from understudy.engine.surplus import training_cost
+from understudy.engine.trouble import after_trouble, close, need_attention, never_give_up
 from understudy.errors import AuthError, BackendError, StaleRecord, TerminalError
 from understudy.model import Handle, RemoteState, RemoteStatus
 from understudy.secrets import redact
@@ -94,41 +94,21 @@ class TrainStarter:
         return True
 
     def surplus(self, engine: Engine, op: Operation, extra: Handle) -> None:
-        """Cancel the second job, book what it cost, and say so in the history. Once each."""
-        assert op.job_id is not None
-        backend = engine.backends.backend(op.backend)
-        if isinstance(backend, SupportsCancel):
-            backend.cancel(extra)
-        status = backend.poll(extra)
-        with engine.store.write() as tx:
-            job = jobs.get(tx, op.job_id)
-            seen = [e for e in jobs.history(tx, job.id) if e.event == "surplus"]
-            if any(event.fields.get("id") == extra.id for event in seen):
-                return
-            cost = _cost(engine, op, job.plan, status)
-            ledger.spend(
-                tx, operation=op.key, kind="train", nanos=cost, note=f"with surplus {extra.id}"
-            )
-            jobs.note(
-                tx,
-                op.job_id,
-                "surplus",
-                at=engine.now(),
-                cause=f"a second job {extra.id} had been started by a frozen worker; cancelled",
-                fields={"id": extra.id, "status": status.raw, "cost_nanos": cost},
-                worker=engine.worker,
-            )
+        """Cancel the second job, watch and book it, and say so in the history. Once each."""
+        surplus.intend(engine, op, extra)
 
 
 STARTER = TrainStarter()
 
 
 def step(engine: Engine, op: Operation) -> None:
-    """Start, recover, or act on a wish."""
+    """Start, recover, or look once more after a job that ended before it was time to."""
     if op.status == "intended":
         sending.start(engine, STARTER, op)
     elif op.status == "sending":
         sending.recover(engine, STARTER, op)
+    else:
+        never_give_up(engine, op, lambda engine, op: sending.confirm(engine, STARTER, op))
 
 
 def watch(engine: Engine, ops: Sequence[Operation]) -> None:
@@ -314,9 +294,9 @@ def _outcome(engine: Engine, op: Operation, status: RemoteStatus) -> None:
     with engine.store.write() as tx:
         job = jobs.get(tx, op.job_id)
         operations.save(
-            tx, op, at=now, status=_DONE[status.state], due_at=None, last_raw=status.raw
+            tx, op, at=now, status=_DONE[status.state], due_at=op.confirm_at, last_raw=status.raw
         )
-        cost = _cost(engine, op, job.plan, status)
+        cost = training_cost(engine, op.backend, job.plan, status)
         known = status.trained_tokens is not None
         note = f"{status.trained_tokens} tokens" if known else "the provider gave no token count"
         ledger.spend(tx, operation=op.key, kind="train", nanos=cost, note=note)
@@ -338,14 +318,3 @@ def _outcome(engine: Engine, op: Operation, status: RemoteStatus) -> None:
         else:
             ledger.settle(tx, operation=f"{op.job_id}.evaluate.1", kind="evaluate", at=now)
     engine.reach("train.after-outcome")
-
-
-def _cost(engine: Engine, op: Operation, plan: jobs.Plan, status: RemoteStatus) -> int:
-    """Nano-dollars; a success without a token count is booked at its estimate, never at zero."""
-    tokens = status.trained_tokens
-    if tokens is None:
-        tokens = plan.expected_tokens if status.state is RemoteState.SUCCEEDED else 0
-    provider = engine.backends.capabilities(op.backend).price_book
-    return to_nanos(
-        engine.prices.training_cost(provider, plan.spec.base_model, max(tokens, 0), plan.tier)
-    )

@@ -18,13 +18,14 @@ from understudy.engine import (
     evaluating,
     operations,
     registering,
+    surplus,
     training,
     undeploying,
     uploading,
 )
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
-from understudy.engine.trouble import after_trouble
+from understudy.engine.trouble import after_trouble, told
 from understudy.errors import StaleRecord
 from understudy.secrets import redact
 
@@ -39,6 +40,7 @@ _STEPS: dict[str, Callable[[Engine, Operation], None]] = {
     "evaluate": evaluating.step,
     "deploy": deploying.step,
     "undeploy": undeploying.step,
+    "surplus": surplus.step,
 }
 
 
@@ -71,6 +73,7 @@ class Worker:
         self._watch_limit = watch_limit
         self._held: dict[str, int] = {}
         self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def stop(self) -> None:
         """Finish the steps at hand, then return from ``run``."""
@@ -109,6 +112,8 @@ class Worker:
             self._stop.set()
             for thread in threads:
                 thread.join()
+            # Only now: the steps at hand may take longer than a lease.
+            self._ended.set()
 
     def _reached(self, until: Callable[[], bool] | None) -> bool:
         try:
@@ -175,7 +180,7 @@ class Worker:
                 self._give_back(op, error)
 
     def _give_back(self, op: Operation, error: Exception) -> None:
-        log.warning("%s: %s", op.key, redact(f"{type(error).__name__}: {error}"))
+        log.warning("%s: %s", op.key, told(error))
         try:
             after_trouble(self._engine, op, error)
         except StaleRecord as stale:
@@ -184,7 +189,7 @@ class Worker:
     def _keep_leases(self) -> None:
         engine = self._engine
         speed = getattr(engine.clock, "speed", 1.0)
-        while not self._stop.wait(engine.timing.lease / 3 / speed):
+        while not self._ended.wait(engine.timing.lease / 3 / speed):
             with engine.lock:
                 held = dict(self._held)
             try:
