@@ -83,12 +83,9 @@ def _refuse_known(tx: sa.Connection, run_key: str, backend: str, remote_id: str)
             f"this recipe's run is {run.id} already, and it is {run.state.value}; attach with "
             f"`understudy jobs attach {run.id} {remote_id}`, or change the recipe"
         )
-    query = sa.select(schema.operations.c.job_id, schema.operations.c.handle).where(
-        schema.operations.c.kind == "train", schema.operations.c.backend == backend
-    )
-    for row in tx.execute(query):
-        if row.handle and row.handle["id"] == remote_id:
-            raise ConfigError(f"{remote_id} belongs to {row.job_id} already")
+    owner = operations.owner(tx, backend, remote_id)
+    if owner is not None:
+        raise ConfigError(f"{remote_id} belongs to {owner} already")
 
 
 def _reserve(tx: sa.Connection, job: JobRecord, now: float) -> None:

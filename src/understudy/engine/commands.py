@@ -11,7 +11,7 @@ from understudy.costs import ledger
 from understudy.engine import jobs, operations
 from understudy.engine.context import Engine
 from understudy.engine.jobs import JobRecord, Plan
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, NotFound
 from understudy.model import Handle
 from understudy.states import TERMINAL, Event, State
 from understudy.store import schema
@@ -104,7 +104,8 @@ def _take_over(tx: sa.Connection, engine: Engine, job: JobRecord, trained: JobRe
 
 def cancel(engine: Engine, job_id: str) -> State:
     """Stop a job. What the provider has done by then is billed; what had succeeded is kept."""
-    _require(engine, job_id, "cancel")
+    if _submitted(engine, job_id):
+        _require(engine, job_id, "cancel")
     return _wish(engine, job_id, Event.CANCEL, "cancel")
 
 
@@ -118,6 +119,11 @@ def resume(engine: Engine, job_id: str) -> State:
     """Go on with a paused job."""
     _require(engine, job_id, "pause")
     return _wish(engine, job_id, Event.RESUME, "resume")
+
+
+def _submitted(engine: Engine, job_id: str) -> bool:
+    with engine.store.read() as tx:
+        return any(op.kind == "train" for op in operations.of_job(tx, jobs.get(tx, job_id).id))
 
 
 def _require(engine: Engine, job_id: str, what: str) -> None:
@@ -141,7 +147,7 @@ def _wish(engine: Engine, job_id: str, event: Event, wish: str) -> State:
             tx, job.id, event, at=now, cause=f"{wish} was asked for", worker=engine.worker
         )
         for op in operations.of_job(tx, job.id):
-            if op.status in operations.ACTIVE and op.kind != "undeploy":
+            if op.status in operations.ACTIVE and op.kind not in operations.APART:
                 _set(tx, op.key, wish=wish if op.kind == "train" else None, due_at=now)
     return state
 
@@ -161,15 +167,13 @@ def retry(engine: Engine, job_id: str, *, resubmit: bool = False) -> State:
         resubmit: a person has looked and the provider has no such job: submit it once more.
     """
     now = engine.now()
+    if resubmit:
+        _require_doubt(engine, job_id)
     with engine.store.write() as tx:
         job = _locked(tx, job_id)
         active = [op for op in operations.of_job(tx, job.id) if op.status in operations.ACTIVE]
-        if resubmit and all(op.kind != "train" for op in active):
-            raise ConfigError(
-                f"{job.id} has no submission in doubt, so there is nothing to submit once more; "
-                f"use `understudy jobs retry {job.id}`"
-            )
-        event = Event.RESUBMIT if resubmit else Event.RETRY
+        # One that is being cancelled is not submitted again: it is closed.
+        event = Event.RESUBMIT if resubmit and job.stage is not State.CANCELLING else Event.RETRY
         state = jobs.apply(
             tx,
             job.id,
@@ -180,13 +184,36 @@ def retry(engine: Engine, job_id: str, *, resubmit: bool = False) -> State:
             problem=None,
         )
         for op in active:
-            if op.kind == "undeploy":
-                continue  # it waits for the evaluation's end, or for its own day
+            if op.kind in operations.APART:
+                continue
             changes: dict[str, Any] = {"due_at": now, "failures": 0, "looks": 0}
             if resubmit and op.kind == "train":
                 changes |= {"status": "intended", "handle": None, "wish": None}
             _set(tx, op.key, **changes)
     return state
+
+
+def _require_doubt(engine: Engine, job_id: str) -> None:
+    """Raise unless the job's submission is in doubt, or the provider has it no more."""
+    with engine.store.read() as tx:
+        job = jobs.get(tx, job_id)
+        present = operations.of_job(tx, job.id)
+    op = next((o for o in present if o.kind == "train" and o.status in operations.ACTIVE), None)
+    plain = f"use `understudy jobs retry {job.id}`"
+    if op is None:
+        raise ConfigError(
+            f"{job.id} has no submission in doubt, so there is nothing to submit once more; {plain}"
+        )
+    if op.handle is None:
+        return
+    try:
+        status = engine.backends.backend(op.backend).poll(op.handle)
+    except NotFound:
+        return
+    raise ConfigError(
+        f"{job.id} was submitted: {op.backend} has {op.handle.id}, and it is {status.raw!r}; "
+        f"a second one would be paid for too, so {plain}"
+    )
 
 
 def attach(engine: Engine, job_id: str, remote_id: str) -> State:
@@ -201,6 +228,7 @@ def attach(engine: Engine, job_id: str, remote_id: str) -> State:
             raise ConfigError(
                 f"{job.id} is {job.state.value} and has no submission to attach {remote_id} to"
             )
+        _require_free(tx, job, trains[-1], remote_id)
         state = jobs.apply(
             tx,
             job.id,
@@ -223,6 +251,19 @@ def attach(engine: Engine, job_id: str, remote_id: str) -> State:
             lease_until=None,
         )
     return state
+
+
+def _require_free(
+    tx: sa.Connection, job: JobRecord, op: operations.Operation, remote_id: str
+) -> None:
+    if op.handle is not None and op.handle.id != remote_id:
+        raise ConfigError(
+            f"{job.id} has {op.handle.id} at {op.backend} already, which would run on unwatched; "
+            f"use `understudy jobs retry {job.id}`"
+        )
+    owner = operations.owner(tx, op.backend, remote_id)
+    if owner not in {None, job.id}:
+        raise ConfigError(f"{remote_id} belongs to {owner} already")
 
 
 def _backend_of(engine: Engine, job_id: str) -> str:

@@ -164,6 +164,7 @@ def test_a_backend_that_cannot_cancel_says_why(world: World) -> None:
 
     world.capable(cancel=Support.no("the provider has no such call"))
     job = world.submit()
+    world.drain()
     with pytest.raises(ConfigError, match="no such call"):
         cancel(world, job)
     assert world.run_to(job) == "ready"
