@@ -16,7 +16,7 @@ from understudy.engine.answers import Book
 from understudy.engine.context import Engine
 from understudy.engine.deploying import Serving
 from understudy.engine.operations import Operation
-from understudy.errors import NotFound, PluginError, Retired, StaleRecord, Unavailable
+from understudy.errors import NotEligible, NotFound, PluginError, Retired, StaleRecord, Unavailable
 from understudy.evaluate import (
     EvaluationReport,
     Interval,
@@ -126,7 +126,7 @@ def _score(
             text = "" if answer.reply is None else _text(answer)
             scores.append(0.0 if answer.reply is None else scorer(text, row.expected))
             engine.notify(job.id, f"evaluate {subject.name}", len(scores), len(rows))
-    except (NotFound, Retired) as error:
+    except (NotEligible, NotFound, Retired) as error:
         deploying.lost(engine, job, subject.serving, error)
         if subject.name == "student":
             raise

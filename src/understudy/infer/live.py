@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from understudy.backend import SupportsInfer
 from understudy.errors import (
     AuthError,
+    NotEligible,
     NotFound,
     OutcomeUnknown,
     QuotaError,
@@ -23,6 +24,7 @@ from understudy.model import ChatReply, ChatRequest
 __all__ = ["LiveAnswerer"]
 
 _CHUNK = 256
+_NOT_THE_ROW = (AuthError, NotEligible, NotFound, QuotaError, Retired)
 
 
 @dataclass
@@ -110,7 +112,7 @@ class LiveAnswerer:
             except OutcomeUnknown as error:
                 # It stays entered as asked: it may have been billed, and the ledger says so.
                 chunk.trouble = Unavailable(str(error))
-            except (AuthError, NotFound, QuotaError, Retired, TransientError) as error:
+            except (*_NOT_THE_ROW, TransientError) as error:
                 # Not about this question: the model itself, the key or the service.
                 refused.append(key)
                 chunk.trouble = _longest(chunk.trouble, error)

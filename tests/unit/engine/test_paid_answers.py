@@ -10,6 +10,7 @@ from engine_kit import TUNED_IN, TUNED_OUT, World
 from understudy.engine import commands
 from understudy.model import ChatReply, ChatRequest
 from understudy.store import schema
+from understudy.testing.fakes import FakeHTTPError
 
 
 def test_an_unforeseen_error_does_not_lose_the_other_answers(world: World) -> None:
@@ -51,3 +52,23 @@ def test_a_model_that_took_the_alias_since_is_not_asked_beyond_the_budget(world:
     assert world.run_to(job) == "rejected"
     assert world.spent() == world.provider.bill_nanos
     assert world.reserved() == 0
+
+
+def test_a_student_that_may_not_be_asked_is_not_rejected_for_it(world: World) -> None:
+    job = world.submit()
+    answer = world.provider.answer
+
+    def refuse(_model: str, _question: str) -> str:
+        raise FakeHTTPError(403, "no")
+
+    def reach(label: str) -> None:
+        if label == "evaluate.start":
+            world.provider.answer = refuse
+
+    world.worker = world.make_worker("w", reach)
+    assert world.run_to(job) == "needs_attention"
+    world.provider.answer = answer
+    world.worker = world.make_worker("w2")
+    commands.retry(world.engine, job)
+    assert world.run_to(job) == "ready"
+    assert world.spent() == world.provider.bill_nanos
