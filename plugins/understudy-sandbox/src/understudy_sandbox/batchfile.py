@@ -80,12 +80,15 @@ def _problem(
     return next(((code, message) for wrong, code, message in faults if wrong), None)
 
 
-def check_batch(path: Path, endpoints: Sequence[str]) -> CheckedBatch | list[BatchProblem]:
+def check_batch(
+    path: Path, endpoints: Sequence[str], *, most: int
+) -> CheckedBatch | list[BatchProblem]:
     """Check an input file; all of its first 100 problems, or what it asks for.
 
     Args:
         path: the file.
         endpoints: what its rows may have as their url, the batch's own first.
+        most: how many requests it may hold.
     """
     if path.stat().st_size > MAX_BYTES:
         message = "The input file is over 200 MB. Split it."
@@ -107,8 +110,8 @@ def check_batch(path: Path, endpoints: Sequence[str]) -> CheckedBatch | list[Bat
                 seen.add(row["custom_id"])
                 model = row["body"]["model"]
                 tokens += _input_tokens(row["body"])
-            if len(seen) > MAX_REQUESTS:
-                message = f"The file has over {MAX_REQUESTS} requests. Split it."
+            if len(seen) > most:
+                message = f"The file has over {most} requests. Split it."
                 return [BatchProblem(code="too_many_requests", message=message)]
     if problems:
         return problems

@@ -10,7 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy_sandbox.batchfile import BatchProblem, answer_file, check_batch, split_results
+from understudy_sandbox.azure.batchfile import as_azure
+from understudy_sandbox.batchfile import (
+    MAX_REQUESTS,
+    BatchProblem,
+    answer_file,
+    check_batch,
+    split_results,
+)
 from understudy_sandbox.billing import Priced
 from understudy_sandbox.errors import ApiError
 from understudy_sandbox.faces import OPENAI_HOME
@@ -122,7 +129,7 @@ class Batcher:
                 self._finish(batch, {"status": "failed", "at": self._clock.now()})
 
     def _check(self, batch: Doc) -> None:
-        found = check_batch(self._state.blob(batch["blob"]), batch["endpoints"])
+        found = check_batch(self._state.blob(batch["blob"]), batch["endpoints"], most=batch["most"])
         problems = found if isinstance(found, list) else []
         if not isinstance(found, list):
             problems = self._admission(batch, found.model, found.tokens)
@@ -138,7 +145,8 @@ class Batcher:
         try:
             self._resolve(batch, model)
         except ApiError as error:
-            return [BatchProblem(code="model_not_found", message=str(error), param="body.model")]
+            code = str(error.body["error"]["code"])
+            return [BatchProblem(code=code, message=str(error), param="body.model")]
         enqueued = sum(
             d["tokens"]
             for d in self._state.docs["batch"]
@@ -181,6 +189,8 @@ class Batcher:
             faults=batch["faults"],
             expired=status == "expired",
         )
+        if batch["home"] != OPENAI_HOME:
+            found = as_azure(found, self._state.folder)
         with self._state.writing():
             output = self._store(batch, found.output, "output", when)
             errors = self._store(batch, found.errors, "error", when)
@@ -269,7 +279,8 @@ def outcome(batch: Doc) -> tuple[str, float, float]:
         return "expired", done_at(batch), batch["faults"]["expire_batch"]
     # The time that this machine needs to answer is no reason to expire; the timings are.
     planned = in_progress_at(batch) + batch["timings"]["running"]
-    if planned > expires:
+    # Azure's 24 hours are a target: its batches go on.
+    if planned > expires and batch["home"] == OPENAI_HOME:
         return "expired", expires, progress(batch, expires)
     return "completed", done_at(batch) + batch["timings"]["finalizing"], 1.0
 
@@ -302,6 +313,7 @@ def new_batch(**fields: Any) -> Doc:
         "final": None,
         "faults": {},
         "endpoints": [fields["endpoint"]],
+        "most": MAX_REQUESTS,
         "home": OPENAI_HOME,
         "visible_at": 0,
         **fields,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from starlette.responses import Response
 
+from understudy_sandbox.azure import faults as azure
 from understudy_sandbox.errors import ApiError, json_response
 from understudy_sandbox.wire import dropped, truncated
 
@@ -51,7 +52,7 @@ def _preset(rule: Rule, request: Request) -> ApiError | None:
         )
     if rule.do == "echo_key":
         sent = request.headers.get("authorization", "")
-        key = sent.removeprefix("Bearer ").strip()
+        key = sent.removeprefix("Bearer ").strip() or request.headers.get("api-key", "")
         return ApiError(
             401,
             f"Incorrect API key provided: {key}. The request came with 'Authorization: {sent}'.",
@@ -70,9 +71,9 @@ async def before(
     """
     if rule.do == "error":
         raise _scripted(rule)
-    preset = _preset(rule, request)
-    if preset is not None:
-        raise preset
+    refusal = _preset(rule, request) or azure.preset(rule, request, operation)
+    if refusal is not None:
+        raise refusal
     if rule.do == "drop":
         return dropped()
     if rule.do == "expire_key":
@@ -119,8 +120,14 @@ async def after(
     if rule.do == "hold_after" and not await provider.holds.hold(request, operation, "after", name):
         return dropped()
     if rule.do == "status" and isinstance(body, dict):
-        return json_response(_with_status(body, rule.value), status=response.status_code)
-    return response
+        return _again(response, _with_status(body, rule.value))
+    bent = azure.reshaped(rule, body) if isinstance(body, dict) else None
+    return response if bent is None else _again(response, bent)
+
+
+def _again(response: Response, body: dict[str, Any]) -> Response:
+    kept = {k: v for k, v in response.headers.items() if not k.startswith("content-")}
+    return json_response(body, status=response.status_code, headers=kept)
 
 
 def _body(response: Response) -> Any:
@@ -136,6 +143,7 @@ def _with_status(body: dict[str, Any], value: str) -> dict[str, Any]:
 
 
 def _mark(provider: Provider, rule: Rule, name: str) -> None:
+    azure.mark(provider, rule, name)
     docs = provider.state.docs
     if rule.do == "list_lag":
         for kind in ("job", "batch", "file"):

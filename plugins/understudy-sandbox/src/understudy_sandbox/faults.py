@@ -33,6 +33,16 @@ Kind = Literal[
     "no_output_file",
     "garbled_body",
     "echo_key",
+    "azure_content_filter",
+    "azure_deploy_fails",
+    "azure_expired_token",
+    "azure_iso_dates",
+    "azure_negative_tokens",
+    "azure_no_capacity",
+    "azure_no_role",
+    "azure_quota",
+    "azure_status_case",
+    "azure_value_lists",
 ]
 
 
@@ -47,10 +57,10 @@ class Rule(BaseModel):
         status: HTTP status of an error.
         code, type, message: of an error or a failed job.
         retry_after: seconds for the ``retry-after`` header.
-        seconds: sandbox seconds of a list lag.
+        seconds: sandbox seconds of a list lag, or from a deployment's creation to its failure.
         value: the raw status to show.
         at: share of the running time at which a job meets its fate.
-        model: the model to retire.
+        model: the model to retire; the name of the quota that is used up.
         fraction: share of a batch that is done before it expires, or share of rows lost.
     """
 

@@ -172,12 +172,20 @@ class Deployments:
             if (d["region"], d["sku"], d["base"], d["tuned"]) == (region, sku, base, tuned)
         )
 
-    def force(self, key: str, after: float, failure: Doc) -> None:
+    def force(self, key: str, *, fails_after: float, failure: Doc) -> None:
         """Let a deployment fail some sandbox seconds after its creation."""
         doc = self._docs.get(key)
         if doc is not None:
             with self._lock:
-                doc.update(fails_at=doc["created"] + after, failure=failure)
+                doc.update(fails_at=doc["created"] + fails_after, failure=failure)
+                self._docs.put(doc)
+
+    def hide(self, key: str, seconds: float) -> None:
+        """Keep a deployment out of lists for some sandbox seconds."""
+        doc = self._docs.get(key)
+        if doc is not None:
+            with self._lock:
+                doc["visible_at"] = self._clock.now() + seconds
                 self._docs.put(doc)
 
     def hosted(self) -> list[Hosting]:

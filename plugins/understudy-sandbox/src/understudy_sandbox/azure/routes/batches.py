@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import orjson
 
 from understudy_sandbox.azure import views
+from understudy_sandbox.azure.batchfile import MAX_REQUESTS
 from understudy_sandbox.azure.routes.places import Place
 from understudy_sandbox.azure.routes.shared import location
 from understudy_sandbox.azure.schemas import AzureBatch
-from understudy_sandbox.errors import json_response
+from understudy_sandbox.errors import ApiError, json_response
 from understudy_sandbox.routes import batches
+from understudy_sandbox.routes.files import file_view
 from understudy_sandbox.schemas import body_of
 
 if TYPE_CHECKING:
@@ -27,7 +29,16 @@ _URLS = ("/chat/completions", "/v1/chat/completions")
 async def create(provider: Provider, request: Request) -> Response:
     """POST /batches: 201; rows may have the url with ``/v1`` or without."""
     body = await body_of(request, AzureBatch)
-    batch = batches.take_batch(provider, body, home=request.state.home, endpoints=_URLS)
+    home = request.state.home
+    doc = provider.file(body.input_file_id, home=home, param="input_file_id", status=400)
+    if file_view(provider, doc)["status"] != "processed":
+        raise ApiError(
+            400,
+            f"The file {doc['id']} is not processed yet. Wait until its status is processed.",
+            param="input_file_id",
+            code="invalidPayload",
+        )
+    batch = batches.take_batch(provider, body, home=home, endpoints=_URLS, most=MAX_REQUESTS)
     shown = batches.batch_view(batch, provider.clock.now())
     headers = location(request, batch["id"])
     return json_response(views.azure_batch(shown), status=201, headers=headers)

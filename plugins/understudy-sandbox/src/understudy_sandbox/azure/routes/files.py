@@ -7,7 +7,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -74,9 +74,19 @@ async def upload(provider: Provider, request: Request) -> Response:
     return json_response(_file(provider, doc), status=201, headers=location(request, doc["id"]))
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: it could lead off this machine."""
+
+    def redirect_request(self, *_args: Any, **_more: Any) -> None:
+        """Let the redirect be an error."""
+
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
+
+
 def _fetch(url: str, folder: Path) -> Path:
     with (
-        urllib.request.urlopen(url, timeout=_FETCH_SECONDS) as source,  # noqa: S310 - see import_file
+        _OPENER.open(url, timeout=_FETCH_SECONDS) as source,
         tempfile.NamedTemporaryFile(dir=folder, delete=False) as target,
     ):
         while chunk := source.read(1 << 20):
