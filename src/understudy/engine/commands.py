@@ -13,10 +13,11 @@ from understudy.engine.context import Engine
 from understudy.engine.jobs import JobRecord, Plan
 from understudy.errors import ConfigError, NotFound
 from understudy.model import Handle
+from understudy.recipe import Deployment
 from understudy.states import TERMINAL, Event, State
 from understudy.store import schema
 
-__all__ = ["attach", "cancel", "pause", "resume", "retry", "submit"]
+__all__ = ["attach", "cancel", "change_deployment", "pause", "resume", "retry", "submit"]
 
 _TRAINED = (State.REGISTERING, State.EVALUATING)
 
@@ -264,6 +265,22 @@ def _require_free(
     owner = operations.owner(tx, op.backend, remote_id)
     if owner not in {None, job.id}:
         raise ConfigError(f"{remote_id} belongs to {owner} already")
+
+
+def change_deployment(engine: Engine, job_id: str, wish: Deployment) -> None:
+    """Take another sku or capacity, or other hours, for the deployments that the job makes yet."""
+    with engine.store.write() as tx:
+        job = _locked(tx, job_id)
+        if job.state in TERMINAL or job.plan.deployment == wish:
+            return
+        plan = {**_plan_json(tx, job.id), "deployment": wish.model_dump(mode="json")}
+        mine = schema.jobs.c.id == job.id
+        tx.execute(sa.update(schema.jobs).where(mine).values(plan=plan))
+
+
+def _plan_json(tx: sa.Connection, job_id: str) -> dict[str, Any]:
+    query = sa.select(schema.jobs.c.plan).where(schema.jobs.c.id == job_id).with_for_update()
+    return dict(tx.execute(query).scalar_one())
 
 
 def _backend_of(engine: Engine, job_id: str) -> str:
