@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ from understudy.model import (
     Json,
     Lifecycle,
     Problem,
+    RemoteState,
     RemoteStatus,
 )
 from understudy_azure import doctor, params, wire, wire_arm
@@ -40,12 +42,15 @@ from understudy_openai import (
     estimate,
     file_name,
     is_loopback,
-    rule_for,
     timeouts,
 )
 from understudy_openai.wire import file_record
+from understudy_openai.wire_values import rows
 
 __all__ = ["AzureBackend"]
+
+_SETTLES = 600.0
+"""Seconds for which Azure may say of a deployment that succeeded that it is not there."""
 
 
 class AzureBackend(OpenAIBackend):
@@ -64,6 +69,7 @@ class AzureBackend(OpenAIBackend):
         self.tokens = Tokens(name, settings)
         self.arm = Arm(name, settings, self.tokens, self.secrets)
         self._deployments = Deployments(self.arm, settings, self.secrets)
+        self._serving_since: dict[str, float] = {}
 
     # -- what differs from OpenAI --------------------------------------------------------------
 
@@ -140,13 +146,8 @@ class AzureBackend(OpenAIBackend):
         """Billed tokens, and the tier that they are billed in; offline."""
         plain = estimate(spec)
         tier = spec.hyperparameters.get("training_type") or self.settings.training_type
-        note = f"training_type {params.training_type(tier)}"
-        return Estimate(
-            tokens=plain.tokens,
-            at_most=plain.at_most,
-            epochs=plain.epochs,
-            notes=(*plain.notes, note),
-        )
+        known = params.training_type(tier)
+        return replace(plain, tier=known if isinstance(known, str) else None)
 
     # -- files from a blob ---------------------------------------------------------------------
 
@@ -181,47 +182,41 @@ class AzureBackend(OpenAIBackend):
     # -- jobs ----------------------------------------------------------------------------------
 
     def poll(self, handle: Handle) -> RemoteStatus:
-        """One look at the job; where it ended and hides its tokens, one at its log."""
-        status = super().poll(handle)
-        if not wire.lacks_tokens(status):
+        """One look at the job, and where it has ended one at its log, for what is billed."""
+        return self._billed(handle.id, super().poll(handle))
+
+    def poll_many(self, handles: Sequence[Handle]) -> Mapping[str, RemoteStatus]:
+        """Statuses from the list, and one look at the log of each job that has ended."""
+        found = super().poll_many(handles)
+        return {name: self._billed(name, status) for name, status in found.items()}
+
+    def _billed(self, job: str, status: RemoteStatus) -> RemoteStatus:
+        if not wire.is_billed(status):
             return status
+        method = self.client.fine_tuning.jobs.with_raw_response.list_events
+        what = f"read what job {job} is billed"
         try:
-            billed = wire.billed_tokens(self.events(handle, after=None))
+            newest = self.call(what, method, fine_tuning_job_id=job, limit=100)
         except BackendError:
             # The outcome is known, and stands without its price.
             return status
-        return wire.with_tokens(status, billed)
-
-    def poll_many(self, handles: Sequence[Handle]) -> Mapping[str, RemoteStatus]:
-        """Statuses from the list; a job that hides its tokens is left to be polled alone."""
-        return {
-            name: status
-            for name, status in super().poll_many(handles).items()
-            if not (wire.lacks_tokens(status) and status.model)
-        }
+        return wire.with_tokens(status, wire.billed_tokens(rows(newest)))
 
     # -- answers -------------------------------------------------------------------------------
 
     def complete(self, request: ChatRequest, *, timeout: float) -> ChatReply:
         """One completion of a deployment; the settings name those of base models."""
         asked = self.settings.deployments.get(request.model, request.model)
-        renamed = ChatRequest(
-            model=asked,
-            messages=request.messages,
-            tools=request.tools,
-            response_format=request.response_format,
-            sampling=request.sampling,
-            tenant=request.tenant,
-        )
         try:
-            return super().complete(renamed, timeout=timeout)
+            return super().complete(replace(request, model=asked), timeout=timeout)
         except NotFound as error:
-            if error.code != "DeploymentNotFound" or rule_for(asked, params.MODELS) is not None:
+            since = self._serving_since.get(asked)
+            fresh = since is not None and self.clock.now() - since < _SETTLES
+            if error.code != "DeploymentNotFound" or not fresh:
                 raise
-            # Azure says so for some minutes after a deployment has succeeded.
             raise Unavailable(
-                f"could not ask {asked}: no such deployment answers yet. If it was made more than "
-                "ten minutes ago, it is gone: understudy deployments list.",
+                f"could not ask {asked}: the deployment is new and does not answer yet. "
+                "It is tried again.",
                 code=error.code,
                 status=error.status,
             ) from None
@@ -257,7 +252,12 @@ class AzureBackend(OpenAIBackend):
 
     def poll_deployment(self, handle: Handle) -> RemoteStatus:
         """One look at its provisioningState."""
-        return self._deployments.poll(handle)
+        status = self._deployments.poll(handle)
+        if status.state is RemoteState.SUCCEEDED:
+            self._serving_since.setdefault(handle.id, self.clock.now())
+        else:
+            self._serving_since.pop(handle.id, None)
+        return status
 
     def scale_deployment(self, handle: Handle, capacity: int) -> None:
         """Ask for another capacity."""

@@ -18,6 +18,7 @@ from understudy.model import (
 )
 from understudy_azure import wire_arm
 from understudy_azure.arm import Arm
+from understudy_azure.plugin import DEFAULT_SKUS
 from understudy_azure.settings import AzureSettings
 from understudy_openai.wire_values import mapping
 
@@ -29,7 +30,7 @@ class Deployments:
 
     Args:
         arm: asks ARM.
-        settings: skus and capacities where a spec says nothing.
+        settings: the capacity where a spec says nothing, and where models come from.
         secrets: strings that must stand in no status.
     """
 
@@ -44,11 +45,8 @@ class Deployments:
         A look goes before it: ARM's PUT is an upsert, and would turn the deployment of somebody
         else into this one.
         """
-        evaluation = spec.purpose == "evaluation"
-        chosen, own = self._settings, spec.capacity
-        sku = spec.sku or (chosen.evaluation_sku if evaluation else chosen.serving_sku)
-        sku = wire_arm.sku_name(sku)
-        capacity = own or (chosen.evaluation_capacity if evaluation else chosen.serving_capacity)
+        sku = wire_arm.sku_name(spec.sku or DEFAULT_SKUS[spec.purpose])
+        capacity = spec.capacity or self._settings.capacity
         wire_arm.check_name(spec.name)
         wire_arm.check_sku(sku, spec.model)
         there = self._get(spec.name)
@@ -57,7 +55,7 @@ class Deployments:
                 return wire_arm.deployment_handle(there, name=spec.name)
             raise self._taken(spec, there)
         body = wire_arm.deployment_body(
-            spec, key=key, sku=sku, capacity=capacity, source=chosen.source
+            spec, key=key, sku=sku, capacity=capacity, source=self._settings.source
         )
         self._arm.call(
             f"deploy {spec.model} as {spec.name} ({sku}, capacity {capacity})",
@@ -95,7 +93,7 @@ class Deployments:
 
     def scale(self, handle: Handle, capacity: int) -> None:
         """One PATCH; asking twice for one capacity changes nothing."""
-        sku = handle.data.get("sku") or self._settings.serving_sku
+        sku = handle.data.get("sku") or DEFAULT_SKUS["serving"]
         self._arm.call(
             f"scale the deployment {handle.id} to capacity {capacity}",
             self._arm.client.deployments.begin_update,

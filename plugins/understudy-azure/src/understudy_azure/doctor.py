@@ -11,6 +11,7 @@ from understudy.model import Json
 from understudy_azure import wire_arm
 from understudy_azure.arm import Arm
 from understudy_azure.auth import Tokens
+from understudy_azure.plugin import DEFAULT_SKUS
 from understudy_azure.settings import AzureSettings
 from understudy_azure.wire_errors import ARM_ROLE, DATA_ROLE
 from understudy_openai import Asker
@@ -155,22 +156,18 @@ def _models(asker: AzureAsker, region: str) -> Check:
 def _quota(asker: AzureAsker, region: str) -> Check:
     settings = asker.settings
     usages = list(asker.arm.pages("read the quota", asker.arm.client.usages.list, region))
-    wanted = {
-        settings.evaluation_sku: settings.evaluation_capacity,
-        settings.serving_sku: settings.serving_capacity,
-    }
     short, seen = [], {}
-    for sku, capacity in wanted.items():
-        found = wire_arm.quota(usages, wire_arm.sku_name(sku))
+    for sku in DEFAULT_SKUS.values():
+        found = wire_arm.quota(usages, sku)
         seen[sku] = {name: limit - used for name, (used, limit) in found.items()}
-        if found and all(free < capacity for free in seen[sku].values()):
-            short.append(f"{sku} (wanted {capacity})")
+        if found and all(free < settings.capacity for free in seen[sku].values()):
+            short.append(f"{sku} (wanted {settings.capacity})")
     if short:
         return Check(
             name="quota",
             ok=False,
             detail=f"no model has room in {region} for {', '.join(short)}",
-            fix="set a smaller evaluation_capacity or serving_capacity, or ask for quota",
+            fix="set a smaller capacity, or ask for quota in the region",
             fields={"free": seen},
         )
     return Check(name="quota", ok=True, detail=f"room in {region}", fields={"free": seen})

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from understudy.backend import BackendSpec, Capabilities, Support
 from understudy.hookspecs import hookimpl
 
+DEFAULT_SKUS = {"evaluation": "DeveloperTier", "serving": "GlobalStandard"}
 CAPABILITIES = Capabilities(
     methods=("supervised", "dpo"),
     find=Support.yes("by the training file, which is uploaded for one job alone; no metadata"),
@@ -28,6 +29,7 @@ CAPABILITIES = Capabilities(
     max_row_tokens=65_536,
     max_file_bytes=512 * 1000**2 - 1,
     price_book="azure",
+    default_skus=DEFAULT_SKUS,
     notes=(
         "a deployment is billed by the hour, used or not, except in the developer tier",
         "3 jobs run at once (5 in the developer tier), 20 are queued; more are waited for",

@@ -37,7 +37,10 @@ class AzureSettings(WireSettings):
     Who asks: an ``api_key`` for the data plane, or a token of Entra ID; ARM takes tokens only.
     ``auth`` decides where both are there. ``credential`` says where tokens come from.
 
-    Capacities are in the service's units: thousands of tokens a minute, or provisioned units.
+    ``capacity`` is that of a deployment which asks for none, in the service's units: thousands of
+    tokens a minute, or provisioned units. ``training_type`` is the tier of a job that names none.
+    ``training_blob_url`` and ``validation_blob_url`` (https, with their signature) are fetched by
+    the service instead of an upload; they must hold the rows of the dataset that is trained on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -81,10 +84,7 @@ class AzureSettings(WireSettings):
     ca_file: Path | None = None
 
     training_type: str = "GlobalStandard"
-    evaluation_sku: str = "DeveloperTier"
-    evaluation_capacity: int = Field(default=50, ge=1)
-    serving_sku: str = "GlobalStandard"
-    serving_capacity: int = Field(default=50, ge=1)
+    capacity: int = Field(default=50, ge=1)
     source: str | None = None
     deployments: dict[str, str] = Field(default_factory=dict)
     training_blob_url: SecretStr | None = None

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from understudy.model import JobSpec, Json, Lifecycle, RemoteEvent, RemoteState, RemoteStatus
+from understudy.model import JobSpec, Json, Lifecycle, RemoteState, RemoteStatus
 from understudy_azure.params import base_model, training_type
 from understudy_openai import create_body
 from understudy_openai.wire_values import mapping, text, time
@@ -22,8 +22,8 @@ __all__ = [
     "billed_tokens",
     "day",
     "import_body",
+    "is_billed",
     "job_body",
-    "lacks_tokens",
     "lifecycle",
     "with_tokens",
 ]
@@ -56,19 +56,19 @@ def import_body(url: str, filename: str) -> dict[str, str]:
     return {"purpose": "fine-tune", "filename": filename, "content_url": url}
 
 
-def billed_tokens(events: Iterable[RemoteEvent]) -> int | None:
-    """What the log says was billed, of the newest event that says it."""
-    found = [match for event in events if (match := _BILLED.search(event.message))]
-    return int(found[-1][1].replace(",", "")) if found else None
+def billed_tokens(newest_first: Iterable[Json]) -> int | None:
+    """What the log says was billed; it stands near its end."""
+    said = (text(mapping(row).get("message")) or "" for row in newest_first)
+    found = next((match for words in said if (match := _BILLED.search(words))), None)
+    return int(found[1].replace(",", "")) if found else None
 
 
-def lacks_tokens(status: RemoteStatus) -> bool:
-    """Whether an ended job that is billed does not say for how much.
+def is_billed(status: RemoteStatus) -> bool:
+    """Whether the job has ended and is paid for.
 
-    ``trained_tokens`` is null or negative on some.
+    Its ``trained_tokens`` may be null, negative, or other than what was billed: the log decides.
     """
-    billed = {RemoteState.SUCCEEDED, RemoteState.CANCELLED}
-    return status.state in billed and status.trained_tokens is None
+    return status.state in {RemoteState.SUCCEEDED, RemoteState.CANCELLED}
 
 
 def with_tokens(status: RemoteStatus, tokens: int | None) -> RemoteStatus:

@@ -102,7 +102,8 @@ RULES: tuple[Rule, ...] = (
         error=AuthError,
         words=r"invalid subscription key|wrong api endpoint",
         statuses=(401,),
-        fix="AZURE_OPENAI_API_KEY must be a key of the resource that endpoint names.",
+        fix="AZURE_OPENAI_API_KEY must be a key of the resource that endpoint names; a token must "
+        "be for data_scope and of a principal with the role {data_role}.",
     ),
     Rule(
         name="deployment not found",
@@ -116,7 +117,7 @@ RULES: tuple[Rule, ...] = (
         error=InvalidData,
         codes=("UnrecognizedField", "unknown_parameter"),
         words=r"unrecogni[sz]ed|unknown (?:request |body )?(?:argument|field|parameter|property)"
-        r"|additional properties",
+        r"|additional properties|not known to api-?version",
         statuses=(400, 422),
         fix="The service does not know a field that was sent: set api_version to "
         "2025-04-01-preview or later, or surface = 'v1'.",
@@ -144,7 +145,7 @@ RULES: tuple[Rule, ...] = (
         error=RateLimited,
         codes=("TooManyActiveJobs", "JobQuotaExceeded"),
         words=r"(?:running|queued|active|pending|concurrent|simultaneous)\b.{0,40}\b(?:job|fine)"
-        r"|\bjobs?\b.{0,60}\b(?:limit|maximum|at once|already (?:running|queued))",
+        r"|\bjobs?\b.{0,60}\b(?:wait|limit|maximum|at once|already (?:running|queued))",
         statuses=(400, 403, 409, 429),
         fix="Azure runs 3 jobs of a resource at once (5 in the developer tier) and queues 20: it "
         "is sent again when there is room.",
@@ -190,8 +191,8 @@ RULES: tuple[Rule, ...] = (
         codes=("InsufficientQuota", "QuotaExceeded", "SpecialFeatureOrQuotaIdRequired"),
         words=r"available (?:capacity|quota)|new capacity in quota|exceed\w* .{0,40}quota",
         statuses=(400, 403, 409),
-        fix="Set a smaller capacity (evaluation_capacity, serving_capacity), free some by scaling "
-        "other deployments, or ask for quota of that sku in the region.",
+        fix="Set a smaller capacity, free some by scaling other deployments, or ask for quota of "
+        "that sku in the region.",
     ),
     Rule(
         name="wrong region",
@@ -209,8 +210,15 @@ RULES: tuple[Rule, ...] = (
         codes=("InvalidSku", "SkuNotSupported", "SkuNotAvailable", "InvalidResourceProperties"),
         words=r"\bsku\b.{0,120}\b(?:not|invalid|unknown)|\b(?:invalid|unknown)\b.{0,60}\bsku\b",
         statuses=(400, 404, 409),
-        fix="Set sku (evaluation_sku, serving_sku) to one that the model has in this region, such "
-        "as Standard, GlobalStandard, DataZoneStandard or DeveloperTier.",
+        fix="Set the sku (deployment.evaluation_sku in a recipe, --sku) to one that the model has "
+        "in this region, such as Standard, GlobalStandard, DataZoneStandard or DeveloperTier.",
+    ),
+    Rule(
+        name="name taken",
+        error=InvalidData,
+        words=r"exists with (?:the|another) model",
+        statuses=(409,),
+        fix="Choose another name, or take that deployment down first.",
     ),
     Rule(
         name="busy",
@@ -219,6 +227,13 @@ RULES: tuple[Rule, ...] = (
         words=r"another operation|provisioning ?state.{0,60}(?:accepted|creating|deleting|moving)",
         statuses=(400, 409, 412),
         fix="It is busy with an earlier request: it is tried again.",
+    ),
+    Rule(
+        name="no such path",
+        error=NotFound,
+        words=r"^resource not found\.?$",
+        statuses=(404,),
+        fix="Check endpoint, surface and api_version: that address is not served.",
     ),
     Rule(
         name="no such resource",
