@@ -23,6 +23,9 @@ if TYPE_CHECKING:
         Config,
         load_config,
     )
+    from understudy.engine import (
+        Worker,
+    )
     from understudy.errors import (
         AuthError,
         BackendError,
@@ -66,13 +69,25 @@ if TYPE_CHECKING:
         RemoteStatus,
         Usage,
     )
+    from understudy.pipeline import (
+        Prepared,
+        prepare_run,
+        start_run,
+    )
     from understudy.plugins import (
         PluginHost,
         PluginInfo,
     )
+    from understudy.project import (
+        Project,
+    )
     from understudy.recipe import (
         Recipe,
         load_recipe,
+    )
+    from understudy.reports import (
+        JobReport,
+        job_report,
     )
     from understudy.states import (
         Event,
@@ -100,6 +115,7 @@ __all__ = [
     "Handle",
     "IllegalTransition",
     "InvalidData",
+    "JobReport",
     "JobSpec",
     "ModelRef",
     "NotEligible",
@@ -112,7 +128,9 @@ __all__ = [
     "PluginHost",
     "PluginInfo",
     "PluginLoadError",
+    "Prepared",
     "PriceTable",
+    "Project",
     "QuotaError",
     "RateLimited",
     "Recipe",
@@ -129,10 +147,14 @@ __all__ = [
     "Unavailable",
     "UnderstudyError",
     "Usage",
+    "Worker",
     "__version__",
     "hookimpl",
+    "job_report",
     "load_config",
     "load_recipe",
+    "prepare_run",
+    "start_run",
 ]
 
 __version__ = "0.1.0"
@@ -140,6 +162,7 @@ __version__ = "0.1.0"
 _HOME = {
     "backend": "Backend BackendSpec Capabilities Check Params Settings Support",
     "config": "Config load_config",
+    "engine": "Worker",
     "errors": (
         "AuthError BackendError BudgetExceeded ConfigError DataError IllegalTransition "
         "InvalidData NotEligible NotFound OutcomeUnknown PluginApiError "
@@ -151,8 +174,11 @@ _HOME = {
         "ChatReply ChatRequest Estimate Example Handle JobSpec ModelRef RemoteState "
         "RemoteStatus Usage"
     ),
+    "pipeline": "Prepared prepare_run start_run",
     "plugins": "PluginHost PluginInfo",
+    "project": "Project",
     "recipe": "Recipe load_recipe",
+    "reports": "JobReport job_report",
     "states": "Event State",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

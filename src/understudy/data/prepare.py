@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import orjson
 
-import understudy
 from understudy.data.build import Build
 from understudy.data.dataset import FORMAT, Dataset, load_dataset
 from understudy.data.folder import Draft, forget_dead_drafts, recall, remember
@@ -127,7 +127,7 @@ def _manifest(
         "splits": splits,
         "rejected": rejected,
     }
-    made = {"id": f"ds-{_hash(content)[:24]}", "created_by": understudy.__version__}
+    made = {"id": f"ds-{_hash(content)[:24]}", "created_by": version("understudy")}
     origin = {
         "name": source.path.name,
         "kind": source.kind,
