@@ -21,8 +21,8 @@ from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
 from understudy.engine.surplus import training_cost
 from understudy.engine.trouble import after_trouble, close, need_attention, never_give_up
-from understudy.errors import AuthError, BackendError, StaleRecord, TerminalError
-from understudy.model import Handle, RemoteState, RemoteStatus
+from understudy.errors import AuthError, BackendError, NotFound, StaleRecord, TerminalError
+from understudy.model import Handle, RemoteProblem, RemoteState, RemoteStatus
 from understudy.secrets import redact
 from understudy.states import TRANSITIONS, Event, State, next_state
 from understudy.store import schema
@@ -168,7 +168,15 @@ def _watch_many(engine: Engine, backend: SupportsPollMany, ops: Sequence[Operati
 
 def _look(engine: Engine, op: Operation) -> None:
     assert op.handle is not None
-    _take_in(engine, op, engine.backends.backend(op.backend).poll(op.handle))
+    try:
+        status = engine.backends.backend(op.backend).poll(op.handle)
+    except NotFound as error:
+        if op.job_state is not State.CANCELLING:
+            raise
+        # Nobody can cancel what the provider has lost: a person who wants it closed gets that.
+        gone = RemoteProblem(message=str(error))
+        status = RemoteStatus(state=RemoteState.CANCELLED, raw="not found", problem=gone)
+    _take_in(engine, op, status)
 
 
 def _same(op: Operation, status: RemoteStatus) -> bool:
@@ -200,6 +208,8 @@ def _grant(engine: Engine, op: Operation) -> None:
             backend.resume(op.handle)
         else:
             refused = f"{op.backend} cannot {op.wish} a job"
+    except NotFound:
+        pass  # the next look decides what becomes of a job that is not there
     except AuthError:
         raise  # says nothing about the wish, which stays until the key is good again
     except TerminalError as error:

@@ -166,13 +166,15 @@ class OpenAIBackend(contract.Backend):
             failure = Failure(kind="reply", status=response.status_code, message="not an object")
         raise self.error(failure, what=where, paid=paid) from None
 
-    def read(self, what: str, parse: Callable[[Json], T], body: Json) -> T:
+    def read(
+        self, what: str, parse: Callable[[Json], T], body: Json, *, paid: bool = False
+    ) -> T:
         """``parse(body)``, where a body that lacks what it must have is trouble of the server."""
         try:
             return parse(body)
         except ValueError as error:
             failure = Failure(kind="reply", message=str(error))
-        raise self.error(failure, what=f"{what} at {self.host}", paid=False) from None
+        raise self.error(failure, what=f"{what} at {self.host}", paid=paid) from None
 
     def pages(self, what: str, method: Callable[..., Any], /, **kwargs: Any) -> Iterator[Json]:
         """The pages of a list in the provider's order, until it says or shows that it ended."""
@@ -357,15 +359,20 @@ class OpenAIBackend(contract.Backend):
     # -- answers, estimates, dates, health -----------------------------------------------------
 
     def complete(self, request: ChatRequest, *, timeout: float) -> ChatReply:
-        """One chat completion, one request."""
+        """One chat completion, one request. A lost answer may have been billed."""
         body = wire_chat.chat_body(request)
         method = self.client.chat.completions.with_raw_response.create
         head = {name: body.pop(name) for name in ("model", "messages")}
         reply = self.call(
-            f"ask {request.model}", method, timeout=timeouts(timeout), extra_body=body, **head
+            f"ask {request.model}",
+            method,
+            paid=True,
+            timeout=timeouts(timeout),
+            extra_body=body,
+            **head,
         )
         answer = partial(wire_chat.chat_reply, asked=request.model)
-        return self.read(f"ask {request.model}", answer, reply)
+        return self.read(f"ask {request.model}", answer, reply, paid=True)
 
     def estimate(self, spec: JobSpec) -> Estimate:
         """Billed tokens; offline."""
