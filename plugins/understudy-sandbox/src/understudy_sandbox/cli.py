@@ -9,13 +9,16 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from understudy_sandbox.azure.settings import AzureSettings
 from understudy_sandbox.config import DEFAULT_KEY, Config, Timings
+from understudy_sandbox.faults import RULES
 from understudy_sandbox.tls import Tls
 
 if TYPE_CHECKING:
@@ -45,9 +48,15 @@ def _azure(accounts: Sequence[str], **settings: Any) -> AzureSettings:
 def _rules(path: Path | None) -> tuple[dict[str, Any], ...]:
     if path is None:
         return ()
-    rules = json.loads(path.read_text())
-    if not isinstance(rules, list):
-        raise typer.BadParameter(f"--faults {path}: the file must hold a JSON list of rules")
+    try:
+        rules = json.loads(path.read_text())
+        RULES.validate_python(rules)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, one['loc']))} {one['msg']}" for one in error.errors()]
+        told = "; ".join(wrong)
+        raise typer.BadParameter(f"--faults {path} is no list of rules: {told}") from None
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"--faults {path} cannot be read as JSON: {error}") from None
     return tuple(rules)
 
 
@@ -56,7 +65,14 @@ def _listen(host: str, port: int) -> socket.socket:
     # asyncio switches Nagle off only where the protocol is named; else every reply waits 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ValueError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; choose another --port "
+            "(0 picks a free one) or --host"
+        ) from None
     listener.listen(512)
     return listener
 
@@ -70,23 +86,33 @@ def run(config: Config, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
             it listens with TLS too, ``tls_url`` (the server's root) and ``ca_file``.
 
     Raises:
-        ValueError: TLS was asked for, and there is no certificate for it.
+        ValueError: it cannot listen there, or TLS was asked for and there is no certificate.
     """
+    from understudy_sandbox.tls import context
+
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(_listen(config.host, config.port))
+        ready = {"url": f"http://{host}:{listener.getsockname()[1]}/v1", "pid": os.getpid()}
+        secured: tuple[socket.socket, ssl.SSLContext] | None = None
+        if config.tls is not None:
+            made, authority = context(config.tls, config.data)
+            secured = sockets.enter_context(_listen(config.host, config.tls.port)), made
+            ready["tls_url"] = f"https://{host}:{secured[0].getsockname()[1]}"
+            ready["ca_file"] = str(authority.resolve())
+        _serve(config, listener, secured, lambda: on_ready(ready))
+
+
+def _serve(
+    config: Config,
+    listener: socket.socket,
+    secured: tuple[socket.socket, ssl.SSLContext] | None,
+    on_ready: Callable[[], None],
+) -> None:
     import uvicorn
 
     from understudy_sandbox.server import build_app
-    from understudy_sandbox.tls import context
     from understudy_sandbox.wire import Protocol
-
-    listener = _listen(config.host, config.port)
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    ready = {"url": f"http://{host}:{listener.getsockname()[1]}/v1", "pid": os.getpid()}
-    secured: tuple[socket.socket, ssl.SSLContext] | None = None
-    if config.tls is not None:
-        made, authority = context(config.tls, config.data)
-        secured = _listen(config.host, config.tls.port), made
-        ready["tls_url"] = f"https://{host}:{secured[0].getsockname()[1]}"
-        ready["ca_file"] = str(authority.resolve())
 
     class Server(uvicorn.Server):
         """Listens twice where TLS is asked for, and says when it listens."""
@@ -100,7 +126,7 @@ def run(config: Config, *, on_ready: Callable[[dict[str, Any]], None]) -> None:
                 self.servers.append(
                     await loop.create_server(self._protocol, sock=secured[0], ssl=secured[1])
                 )
-            on_ready(ready)
+            on_ready()
 
         def _protocol(self) -> asyncio.Protocol:
             return Protocol(
@@ -128,7 +154,7 @@ def _ready(said: dict[str, Any]) -> None:
 def serve(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 0,
     data: Annotated[Path, typer.Option(help="Folder of the durable state.")] = Path(
         ".understudy/sandbox"
     ),
@@ -140,15 +166,15 @@ def serve(
     ] = DEFAULT_KEY,
     clock: Annotated[str | None, typer.Option(help="Sandbox time at the anchor, ISO 8601.")] = None,
     clock_speed: Annotated[
-        float | None, typer.Option(help="Sandbox seconds a real second.")
+        float | None, typer.Option(min=0.001, help="Sandbox seconds a real second.")
     ] = None,
     clock_anchor: Annotated[
         float | None, typer.Option(help="Real Unix seconds that several processes share.")
     ] = None,
-    train_seconds: Annotated[float, typer.Option(help="Running time of a job.")] = 20.0,
-    queue_seconds: Annotated[float, typer.Option(help="Queued time of a job.")] = 3.0,
-    validate_seconds: Annotated[float, typer.Option(help="Validation time of a job.")] = 2.0,
-    batch_seconds: Annotated[float, typer.Option(help="Running time of a batch.")] = 5.0,
+    train_seconds: Annotated[float, typer.Option(min=0, help="Running time of a job.")] = 20.0,
+    queue_seconds: Annotated[float, typer.Option(min=0, help="Queued time of a job.")] = 3.0,
+    validate_seconds: Annotated[float, typer.Option(min=0, help="Validation time of a job.")] = 2.0,
+    batch_seconds: Annotated[float, typer.Option(min=0, help="Running time of a batch.")] = 5.0,
     shutdown: Annotated[
         list[str] | None, typer.Option(help="MODEL=DAYS from now to its shutdown; repeatable.")
     ] = None,
@@ -174,6 +200,8 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
 ) -> None:
     """Serve the sandbox: a fine-tuning provider on this machine. Its figures are its own."""
+    if not api_key.strip():
+        raise typer.BadParameter("--api-key is empty; give one, or leave it out for the default")
     try:
         config = Config(
             data=data,
@@ -202,5 +230,7 @@ def serve(
             tls=Tls(port=tls_port, cert=tls_cert, key=tls_key) if tls or tls_cert else None,
         )
         run(config, on_ready=_ready)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    except NotADirectoryError:
+        raise typer.BadParameter(f"--data {data}: there is a file in the way") from None
+    except (KeyError, ValueError) as error:
+        raise typer.BadParameter(str(error.args[0] if error.args else error)) from None
