@@ -122,10 +122,29 @@ def _close(engine: Engine, op: Operation) -> Operation:
         # The two rows in the order of their keys, as everybody else takes them.
         operations.close(tx, key, at=engine.now())
         operations.guard(tx, op)
-        standing = deployments.c.state.in_(("starting", "serving"))
-        same = deployments.c.operation == key
-        tx.execute(sa.update(deployments).where(same, standing).values(state="stopping"))
-        return operations.get(tx, key)
+        target = operations.get(tx, key)
+        row = tx.execute(_record(key)).mappings().one()
+        if row["state"] in {"starting", "serving"}:
+            mark(tx, key, state="stopping")
+        if row["state"] == "starting" and row["purpose"] == "evaluation" and target.handle:
+            _tell_it_was_slow(tx, engine, op, row)
+        return target
+
+
+def _tell_it_was_slow(tx: sa.Connection, engine: Engine, op: Operation, row: sa.RowMapping) -> None:
+    """Without a person the next one would be as slow, and be billed as long."""
+    assert op.job_id is not None
+    hours = (engine.now() - row["created_at"]) / HOUR
+    why = (
+        f"deployment {row['name']} ({row['sku']}) was not ready after {hours:.1f} hours and is "
+        f"taken down; look at {op.backend}'s health and quota, or give [deployment] in the recipe "
+        "another evaluation_sku, run the recipe, and retry"
+    )
+    jobs.attention(tx, op.job_id, why, at=engine.now(), worker=engine.worker)
+
+
+def _record(key: str) -> sa.Select[Any]:
+    return sa.select(deployments).where(deployments.c.operation == key)
 
 
 def _left_behind(
@@ -160,8 +179,7 @@ def _look_later(engine: Engine, op: Operation) -> None:
 
 def _settle(tx: sa.Connection, deploy_key: str, *, at: float) -> None:
     """Book the hours it stood, at its price, as far as this side knows them."""
-    query = sa.select(deployments).where(deployments.c.operation == deploy_key)
-    row = tx.execute(query).mappings().one()
+    row = tx.execute(_record(deploy_key)).mappings().one()
     hours = (at - row["started_at"]) / HOUR if row["started_at"] is not None else 0.0
     if hours > 0:
         ledger.spend(

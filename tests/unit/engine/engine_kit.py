@@ -23,11 +23,20 @@ from understudy.model import ChatReply, ChatRequest, JobSpec, Usage
 from understudy.recipe import Cleaning, Evaluation, Source, Split
 from understudy.states import TERMINAL, State
 from understudy.store import Store, registry, schema
-from understudy.testing import FakeBackend, FakeProvider, ManualClock
+from understudy.testing import (
+    DeployingFakeBackend,
+    DeployingFakeProvider,
+    FakeBackend,
+    FakeProvider,
+    ManualClock,
+)
+from understudy.testing.fake_deploying import DEPLOYING_FAKE_SPEC
 from understudy.testing.fakes import FAKE_SPEC, FakeConnectionError, FakeHTTPError
 
 __all__ = [
     "Crash",
+    "DeployingKitBackend",
+    "DeployingProvider",
     "KitBackend",
     "NoFindBackend",
     "OnePollBackend",
@@ -48,9 +57,14 @@ as_of = 2026-11-22
 source = "made up for tests"
 confidence = "listed"
 training = [{ models = ["*"], usd_per_million = "1" }]
+hosting = [
+  { models = ["*"], usd_per_hour = "1.70" },
+  { models = ["*"], tier = "developer", usd_per_hour = "0" },
+]
 inference = [
   { models = ["*"], fine_tuned = false, input = "0.1", cached = "0.1", output = "0.2" },
   { models = ["*"], fine_tuned = true, input = "0.3", cached = "0.3", output = "0.4" },
+  {models=["*"], tier="developer", fine_tuned=true, input="0.3", cached="0.3", output="0.4"},
 ]
 """
 
@@ -136,6 +150,19 @@ class KitBackend(FakeBackend):
         )
 
 
+@dataclass(kw_only=True)
+class DeployingProvider(DeployingFakeProvider, Provider):
+    """Its models give their scripted answers through deployments alone."""
+
+    @property
+    def bill_nanos(self) -> int:
+        return super().bill_nanos + self.hosting_nanos
+
+
+class DeployingKitBackend(KitBackend, DeployingFakeBackend):
+    """The same, and it deploys."""
+
+
 class NoFindBackend(KitBackend):
     """Cannot search for a job."""
 
@@ -182,9 +209,10 @@ class World:
     ) -> None:
         self.store, self.dataset = store, dataset
         self.clock = ManualClock()
-        self.provider = Provider(clock=self.clock)
-        self.backend = cls(provider=self.provider, clock=self.clock)
-        self.capabilities = FAKE_SPEC.capabilities
+        deploys = issubclass(cls, DeployingFakeBackend)
+        self.provider = (DeployingProvider if deploys else Provider)(clock=self.clock)
+        self.backend = cls(provider=self.provider, clock=self.clock)  # type: ignore[arg-type]
+        self.capabilities = (DEPLOYING_FAKE_SPEC if deploys else FAKE_SPEC).capabilities
         self.prices = price_book(dataset.path.parent)
         self.worker = self.make_worker("w1")
         self.engine = self.make_engine("user")
@@ -288,6 +316,10 @@ class World:
 
     def reserved(self) -> int:
         return sum(row["reserved_nanos"] for row in self.rows(schema.budgets))
+
+    def deployed(self) -> list[dict[str, Any]]:
+        """Our record of deployments, oldest first."""
+        return sorted(self.rows(schema.deployments), key=lambda row: row["created_at"])
 
     # Letting time pass.
 
