@@ -336,7 +336,12 @@ def get(tx: sa.Connection, key: str) -> Operation:
 
 
 def owner(tx: sa.Connection, backend: str, remote_id: str) -> str | None:
-    """The job to which the provider's training job ``remote_id`` belongs."""
+    """The job to which the provider's training job ``remote_id`` belongs.
+
+    Until commit nobody else learns that it is free.
+    """
+    if tx.dialect.name == "postgresql":
+        tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(remote_id))))
     query = sa.select(operations.c.job_id, operations.c.handle, operations.c.payload).where(
         operations.c.kind.in_(("train", "surplus")), operations.c.backend == backend
     )

@@ -33,6 +33,8 @@ __all__ = ["Worker", "worker_name"]
 
 log = logging.getLogger("understudy.worker")
 
+_LONGEST_PAUSE = 1.0
+
 _STEPS: dict[str, Callable[[Engine, Operation], None]] = {
     "upload": uploading.step,
     "train": training.step,
@@ -125,21 +127,19 @@ class Worker:
     def _loop(self) -> None:
         while not self._stop.is_set():
             try:
-                busy = self.once()
+                pause = 0.0 if self.once() else self._pause()
             except Exception as error:  # noqa: BLE001 - the store may be away for a moment
                 log.warning("worker: %s", redact(f"{type(error).__name__}: {error}"))
-                busy = 0
-            if not busy:
-                self._stop.wait(self._pause())
+                pause = _LONGEST_PAUSE
+            self._stop.wait(pause)
 
     def _pause(self) -> float:
         """Real seconds until something may be due; short, since commands come in between."""
-        longest = 1.0
         due = operations.next_due(self._engine.store, job_id=self._job_id)
         if due is None:
-            return longest
+            return _LONGEST_PAUSE
         speed = getattr(self._engine.clock, "speed", 1.0)
-        return min(max((due - self._engine.now()) / speed, 0.02), longest)
+        return min(max((due - self._engine.now()) / speed, 0.02), _LONGEST_PAUSE)
 
     def _claim(self, *, limit: int, watched: bool) -> list[Operation]:
         return operations.claim(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from engine_kit import Crash, World, crash_at
 
 from understudy.clock import SystemClock
-from understudy.engine import Worker, commands, jobs, operations
+from understudy.engine import Worker, adopting, commands, jobs, operations
 from understudy.engine.training import TrainStarter
+from understudy.errors import ConfigError
 from understudy.states import Event
 from understudy.store import schema
 
@@ -71,3 +73,61 @@ def test_closing_a_job_that_never_started_and_a_command_do_not_lock_each_other_o
     assert errors == ["IllegalTransition"]
     assert world.state(job) == "cancelled"
     assert [row["failures"] for row in world.rows(schema.operations)] == [0, 0]
+
+
+def test_a_worker_outlives_a_store_that_is_away_while_it_is_idle(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.engine.clock = SystemClock()
+    next_due, looks = operations.next_due, []
+
+    def away_at_first(*args: object, **kwargs: object) -> float | None:
+        looks.append(args)
+        if len(looks) == 1:
+            raise ConnectionError("the store is away")
+        return next_due(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(operations, "next_due", away_at_first)
+    begun = time.monotonic()
+    Worker(world.engine, concurrency=1).run(
+        until=lambda: len(looks) > 1 or time.monotonic() > begun + 10
+    )
+    assert len(looks) > 1
+
+
+def test_two_that_adopt_one_remote_job_at_once_do_not_both_get_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = world.job(world.submit()).plan.spec
+    remote = world.backend.create(spec, world.backend.upload(spec, key="x"), key="x").id
+    plan = world.job(world.submit()).plan
+    reserve, found = adopting._reserve, []
+
+    both_here = threading.Barrier(2)
+
+    def slow(*args: object) -> None:
+        with suppress(threading.BrokenBarrierError):
+            both_here.wait(1)
+        reserve(*args)  # type: ignore[arg-type]
+
+    def adopt(run_key: str) -> None:
+        try:
+            adopting.adopt(
+                world.engine,
+                plan=plan,
+                backend="fake",
+                dataset_id="x",
+                run_key=run_key,
+                remote_id=remote,
+            )
+            found.append("adopted")
+        except ConfigError:
+            found.append("refused")
+
+    monkeypatch.setattr(adopting, "_reserve", slow)
+    threads = [threading.Thread(target=adopt, args=(f"adopted-{n}",)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(found) == ["adopted", "refused"]
