@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,11 @@ import pytest
 
 from understudy_sandbox.demo.calls import calls
 from understudy_sandbox.launch import Sandbox
+
+# Tests are imported by path (importlib mode), which puts no folder on the path for helpers.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from azure_face_kit import Azure
 
 BASE = "gpt-4o-mini-2024-07-18"
 Finish = Callable[..., Any]
@@ -102,6 +108,35 @@ def trained(client: openai.OpenAI, upload: Callable[..., Any], finish: Finish) -
         seed=1,
     )
     return finish(job)
+
+
+@pytest.fixture(scope="session")
+def azure_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    folder = tmp_path_factory.mktemp("azure")
+    with Sandbox(folder, tls=True, train_seconds=10, token_seconds=10**9) as made:
+        azure = Azure(made)
+        yield azure
+        azure.close()
+
+
+@pytest.fixture
+def azure(azure_running: Azure) -> Iterator[Azure]:
+    yield azure_running
+    azure_running.sandbox.faults()
+    azure_running.sandbox.release()
+
+
+@pytest.fixture(scope="session")
+def azure_file(azure_running: Azure) -> str:
+    return azure_running.upload(jsonl(rows_of(60)))
+
+
+@pytest.fixture(scope="session")
+def azure_job(azure_running: Azure, azure_file: str) -> Any:
+    """A succeeded job of the global tier, made on the classic surface."""
+    job = azure_running.create(azure_file, suffix="shop", validation_file=azure_file)
+    jobs = azure_running.classic.fine_tuning.jobs
+    return azure_running.reach(lambda: jobs.retrieve(job.id), "succeeded")
 
 
 @pytest.fixture(scope="session")

@@ -50,20 +50,15 @@ def _base(provider: Provider, name: str, home: str) -> Resolved:
     return found
 
 
-def _check_queue(provider: Provider, home: str, queue: str) -> None:
-    waiting = [
-        j
-        for j in provider.state.docs["job"]
-        if j["home"] == home
-        and not j["final"]
-        and j.get("slot_at") is None
-        and j["queue"]["name"] == queue
+def _check_queue(provider: Provider, queue: Doc) -> None:
+    jobs_here = [
+        j for j in provider.state.docs["job"] if not j["final"] and j.get("queue") == queue
     ]
-    if len(waiting) >= WAITING:
+    if len(jobs_here) >= queue["places"] + WAITING:
         raise ApiError(
             429,
-            f"The resource has {len(waiting)} fine-tuning jobs waiting, and no more than {WAITING} "
-            "may wait. Create the job when one of them has ended.",
+            f"The resource has {queue['places']} fine-tuning jobs running and {WAITING} waiting, "
+            "and takes no more. Create the job when one of them has ended.",
             code="quotaExceeded",
             headers={"retry-after": "60"},
         )
@@ -79,7 +74,7 @@ async def create_job(provider: Provider, request: Request) -> Response:
     check_method(found, body.method.type if body.method else "supervised", body.model)
     provider.trainer.settle()
     queue = queue_of(home, tier)
-    _check_queue(provider, home, queue["name"])
+    _check_queue(provider, queue)
     name = uuid4().hex
     suffix = f"-{body.suffix}" if body.suffix else ""
     job = jobs.take_job(
