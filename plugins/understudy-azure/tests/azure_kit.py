@@ -210,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST = _answer
+    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST = _answer  # noqa: N815 - the base class's
 
     def log_message(self, *_: object) -> None:
         return

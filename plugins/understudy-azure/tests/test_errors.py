@@ -20,6 +20,14 @@ from understudy_azure.wire_errors import RULES, action, to_azure_error, token_er
 from understudy_openai import Failure
 
 WRITE = "Microsoft.CognitiveServices/accounts/deployments/write"
+NO_DATA_ROLE = (
+    "The principal x lacks the required data action "
+    "Microsoft.CognitiveServices/accounts/OpenAI/fine-tunes/write to perform it."
+)
+NO_QUOTA = (
+    "This operation require 50 new capacity in quota Tokens Per Minute (thousands), which is "
+    "bigger than the current available capacity 0."
+)
 REFUSALS: list[tuple[int, str, str, type[BackendError], str]] = [
     (401, "ExpiredAuthenticationToken", "The access token expiry is past.", Unavailable, "new tok"),
     (401, "401", "The access token has expired.", Unavailable, "new token"),
@@ -48,8 +56,7 @@ REFUSALS: list[tuple[int, str, str, type[BackendError], str]] = [
     (
         401,
         "PermissionDenied",
-        "The principal x lacks the required data action "
-        "Microsoft.CognitiveServices/accounts/OpenAI/fine-tunes/write to perform it.",
+        NO_DATA_ROLE,
         AuthError,
         "Cognitive Services OpenAI Contributor",
     ),
@@ -107,8 +114,7 @@ REFUSALS: list[tuple[int, str, str, type[BackendError], str]] = [
     (
         400,
         "InsufficientQuota",
-        "This operation require 50 new capacity in quota Tokens Per Minute (thousands), which is "
-        "bigger than the current available capacity 0.",
+        NO_QUOTA,
         QuotaError,
         "smaller capacity",
     ),

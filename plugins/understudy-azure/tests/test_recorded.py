@@ -96,7 +96,8 @@ def test_files_and_batches() -> None:
 
 def test_statuses_and_dates_of_printed_tables() -> None:
     page = text()
-    words = re.findall(r"^\d\s+(?:\d+\s+)?([a-z]+)\s*(?:file-\w+\s*)?$", page, re.MULTILINE)
+    row = r"^\d\s+(?:fine_tuning\.job\s+\d+\s+)?(pending|running|succeeded)\b"
+    words = re.findall(row, page, re.MULTILINE)
     assert len(words) == 10
     words += re.findall(r"^Status: (\w+)", page, re.MULTILINE)
     states = {str(job_status({"status": word}).state) for word in words}

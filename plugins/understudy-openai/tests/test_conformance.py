@@ -5,21 +5,14 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
-
-from understudy.backend import Backend
-from understudy.model import Handle, JobSpec, RemoteState
-from understudy_openai import OpenAIBackend, OpenAISettings
-from understudy_openai.plugin import understudy_backends
 
 pytest.importorskip("understudy_sandbox", reason="needs the sandbox plugin")
 
-from openai_sandbox_kit import SECRET, ThreadSandbox
-from understudy.testing import BackendSuite, ManualClock, ProviderAdapter, chat_rows
+from openai_adapter_kit import SandboxAdapter
+from openai_sandbox_kit import ThreadSandbox
+from understudy.testing import BackendSuite, ProviderAdapter
 from understudy_sandbox.config import Timings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed file:ResourceWarning")
@@ -32,106 +25,6 @@ def _swept() -> Iterator[None]:
         # What the server left for the collector is not this plugin's to answer for.
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
-
-
-CREATE, RETRIEVE = "fine_tuning.jobs.create", "fine_tuning.jobs.retrieve"
-STATUSES = {
-    "validating_files": RemoteState.QUEUED,
-    "queued": RemoteState.QUEUED,
-    "running": RemoteState.RUNNING,
-    "pausing": RemoteState.PAUSING,
-    "paused": RemoteState.PAUSED,
-    "succeeded": RemoteState.SUCCEEDED,
-    "failed": RemoteState.FAILED,
-    "cancelled": RemoteState.CANCELLED,
-}
-WAYS = {
-    "running": {"validating_files", "queued"},
-    "paused": {"pausing"},
-    "succeeded": {"validating_files", "queued", "running"},
-}
-"""A status to those from which time alone leads to it."""
-
-
-class SandboxAdapter(ProviderAdapter):
-    """Hands at a sandbox of this process."""
-
-    backend_spec = next(understudy_backends())
-    secret = SECRET
-    statuses = STATUSES
-
-    def __init__(self, sandbox: ThreadSandbox) -> None:
-        self.sandbox = sandbox
-        self.made: list[OpenAIBackend] = []
-
-    def fresh_backend(self) -> Backend:
-        settings = OpenAISettings(api_key=SecretStr(SECRET), base_url=self.sandbox.url)
-        self.made.append(OpenAIBackend(name="mine", settings=settings, clock=ManualClock()))
-        return self.made[-1]
-
-    def spec(self, folder: Path) -> JobSpec:
-        rows = chat_rows(folder / "train.jsonl")
-        chosen = {"n_epochs": 2}
-        return JobSpec(
-            base_model="gpt-4o-mini-2024-07-18",
-            method="supervised",
-            training=rows,
-            hyperparameters=chosen,
-        )
-
-    def requests(self) -> int:
-        return sum(self.sandbox.state()["requests"].values())
-
-    def paid_requests(self) -> int:
-        return int(self.sandbox.state()["requests"].get(CREATE, 0))
-
-    def count_jobs(self, key: str) -> int:
-        keys = [
-            (one["metadata"] or {}).get("understudy_key") for one in self.sandbox.state()["jobs"]
-        ]
-        return keys.count(key)
-
-    def count_files(self) -> int:
-        return int(self.sandbox.state()["files"])
-
-    def make_status(self, handle: Handle, raw: str) -> None:
-        self.sandbox.faults()
-        real = self.sandbox.status(handle.id)
-        live = real not in {"succeeded", "failed", "cancelled"}
-        if real in WAYS.get(raw, ()):
-            self.sandbox.until(handle.id, raw, step=0.5)
-        elif raw in {"failed", "cancelled"} and live:
-            do = "fail_job" if raw == "failed" else "cancel_job"
-            self.fault(on=RETRIEVE, do=do, message="The rows were refused.")
-            self.fresh_backend().poll(handle)
-            self.sandbox.until(handle.id, raw, step=0.5)
-            self.sandbox.faults()
-        elif real != raw:
-            self.fault(on=RETRIEVE, do="status", value=raw, times=None)
-
-    def fault(self, **rule: Any) -> None:
-        self.sandbox.faults(rule)
-
-    def fail_before_create(self) -> None:
-        self.fault(on=CREATE, do="error")
-
-    def fail_after_create(self) -> None:
-        self.fault(on=CREATE, do="error_after")
-
-    def lose_reply(self) -> None:
-        self.fault(on=CREATE, do="drop_after")
-
-    def rate_limit(self, seconds: float) -> None:
-        self.fault(do="error", status=429, retry_after=seconds)
-
-    def echo_secret(self) -> None:
-        self.fault(do="echo_key")
-
-    def wait(self, seconds: float) -> None:
-        self.sandbox.advance(seconds)
-        if seconds > 30:
-            # Training is real work: what is due by now is let end, so that looks agree.
-            self.sandbox.finish()
 
 
 class TestOpenAI(BackendSuite):

@@ -166,9 +166,7 @@ class OpenAIBackend(contract.Backend):
             failure = Failure(kind="reply", status=response.status_code, message="not an object")
         raise self.error(failure, what=where, paid=paid) from None
 
-    def read(
-        self, what: str, parse: Callable[[Json], T], body: Json, *, paid: bool = False
-    ) -> T:
+    def read(self, what: str, parse: Callable[[Json], T], body: Json, *, paid: bool = False) -> T:
         """``parse(body)``, where a body that lacks what it must have is trouble of the server."""
         try:
             return parse(body)
