@@ -11,7 +11,9 @@ from understudy_sandbox import timeline
 if TYPE_CHECKING:
     from understudy_sandbox.state import Doc
 
-JOB_STATUS = {"validating_files": "created", "queued": "pending"}
+# All recorded replies say pending before the start, and litellm's azure provider knows no other
+# word; ``created``, which the service's schema has too, is left to the fault kind ``status``.
+JOB_STATUS = {"validating_files": "pending", "queued": "pending"}
 FILE_STATUS = {"uploaded": "pending"}
 _UNKNOWN = ("organization_id", "user_provided_suffix", "shared_with_openai", "usage_metrics")
 # What Azure's events say instead.
@@ -47,7 +49,7 @@ def trained_tokens(job: Doc) -> int | None:
 
 
 def job_status(job: Doc, status: str, now: float) -> str:
-    """``created`` and ``pending`` before the start; ``resuming`` for a moment after a pause."""
+    """``pending`` before the start; ``resuming`` for a moment after a pause."""
     last = job["pauses"][-1] if job["pauses"] else None
     resumed = last[1] if last else None
     if status == "running" and resumed and now < resumed + job["timings"]["pausing"]:

@@ -89,8 +89,6 @@ async def create_job(provider: Provider, request: Request) -> Response:
         slot_at=None,
     )
     shown = _job_view(provider, request, job)
-    # The reply of the create has always been seen to say pending.
-    shown["status"] = "pending"
     return json_response(shown, status=201, headers=location(request, job["id"]))
 
 
