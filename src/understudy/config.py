@@ -7,6 +7,8 @@ The file is ``understudy.toml`` in the working folder, or the one that ``--confi
     url = "sqlite:///.understudy/understudy.db"   # UNDERSTUDY_STORE wins over it
     [data]
     root = ".understudy/datasets"
+    [costs]
+    price_tables = ["prices.toml"]                # prices of your own server
     [worker]
     lease_seconds = 120
     [backends.openai-eu]
@@ -38,6 +40,7 @@ from understudy.validation import nearest, parse, read_toml
 __all__ = [
     "CONFIG_NAME",
     "Config",
+    "CostSettings",
     "DataSettings",
     "Environment",
     "StoreSettings",
@@ -80,6 +83,16 @@ class DataSettings(_Section):
     root: Path = Path(".understudy/datasets")
 
 
+class CostSettings(_Section):
+    """Prices of your own: files in the form of costs/training_prices.toml.
+
+    They go before those of plugins and of the core. A server of your own needs one: a price that
+    nobody knows is an error, never zero.
+    """
+
+    price_tables: tuple[Path, ...] = ()
+
+
 class WorkerSettings(_Section):
     """How a worker waits and how much it does at once. Times in seconds.
 
@@ -116,6 +129,7 @@ class Environment(Mapping[str, str]):
 class _File(_Section):
     store: StoreSettings = StoreSettings()
     data: DataSettings = DataSettings()
+    costs: CostSettings = CostSettings()
     worker: WorkerSettings = WorkerSettings()
     backends: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -136,7 +150,7 @@ class Config:
     Args:
         project: folder that relative paths start from, absolute.
         file: the settings file, or None where there is none.
-        store, data, worker: the sections; ``data.root`` and an SQLite file come out absolute.
+        store, data, costs, worker: the sections; their files and folders come out absolute.
         clock: the system's clock, or the one that ``UNDERSTUDY_CLOCK`` describes.
         backends: the raw ``[backends.NAME]`` tables.
         env: the environment that backends read their settings from.
@@ -148,6 +162,7 @@ class Config:
     data: DataSettings
     worker: WorkerSettings
     clock: SystemClock | FastClock
+    costs: CostSettings = field(default_factory=CostSettings)
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     env: Mapping[str, str] = field(default_factory=Environment, repr=False)
 
@@ -182,6 +197,9 @@ def load_config(path: Path | None = None, env: Mapping[str, str] | None = None) 
         file=file,
         store=StoreSettings(url=SecretStr(_absolute_url(url, project))),
         data=DataSettings(root=project / parsed.data.root.expanduser()),
+        costs=CostSettings(
+            price_tables=tuple(project / p.expanduser() for p in parsed.costs.price_tables)
+        ),
         worker=parsed.worker,
         clock=clock_from(variables.get("UNDERSTUDY_CLOCK")),
         backends=parsed.backends,

@@ -15,6 +15,7 @@ from understudy.engine.context import Timing
 from understudy.engine.points import Reach, nowhere
 from understudy.engine.worker import worker_name
 from understudy.evaluate import BUILTIN, Scorer, resolve
+from understudy.hookspecs import PriceTable
 from understudy.plugins import PluginHost
 from understudy.store import Store, open_store
 
@@ -39,7 +40,8 @@ class Project:
     ) -> None:
         self.config = config or load_config()
         self.host = host or PluginHost()
-        self.prices = PriceBook.load(self.host.price_tables().values())
+        own = [PriceTable(name=p.name, path=str(p)) for p in self.config.costs.price_tables]
+        self.prices = PriceBook.load((*own, *self.host.price_tables().values()))
         self._reach = reach
         self._backends: dict[str, Backend] = {}
         self._store: Store | None = None

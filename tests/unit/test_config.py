@@ -55,12 +55,16 @@ def test_the_file_in_the_working_folder_is_found(tmp_path, monkeypatch):
 def test_relative_paths_start_at_the_file(tmp_path, monkeypatch):
     inner = tmp_path / "project"
     inner.mkdir()
-    file = write(inner, '[store]\nurl = "sqlite:///state.db"\n[data]\nroot = "sets"')
+    file = write(
+        inner,
+        '[store]\nurl = "sqlite:///state.db"\n[data]\nroot = "sets"\n[costs]\nprice_tables = ["p.toml"]',
+    )
     monkeypatch.chdir(tmp_path)
     config = load_config(env={"UNDERSTUDY_CONFIG": str(file)})
     assert config.project == inner
     assert config.store.url.get_secret_value() == f"sqlite:///{inner}/state.db"
     assert config.data.root == inner / "sets"
+    assert config.costs.price_tables == (inner / "p.toml",)
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "postgresql+psycopg://h/db"])

@@ -261,8 +261,8 @@ class PriceBook:
         return ConfigError(
             f"no price is known for the {what} at {provider!r} (tier {wanted}); {hint} "
             f"To add it, put a row under `{kind}` of a [[sheet]] into a price table (the form is "
-            "that of understudy/costs/training_prices.toml) and yield it from the plugin hook "
-            "understudy_price_tables."
+            "that of understudy/costs/training_prices.toml) and name its file in [costs] "
+            "price_tables of understudy.toml."
         )
 
 

@@ -113,8 +113,8 @@ def read_table(path: Path) -> Table:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
     except OSError as error:
         raise ConfigError(
-            f"price table {path}: cannot be read ({error.strerror}); reinstall the plugin that "
-            "brings it, or correct the path"
+            f"price table {path}: cannot be read ({error.strerror}); correct the path, or "
+            "reinstall the plugin that brings it"
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(

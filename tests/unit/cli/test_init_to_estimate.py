@@ -43,3 +43,34 @@ def test_the_recipe_that_init_writes_is_estimated_as_it_stands_without_a_key(cap
     assert together.startswith("together\t")
     assert "n_epochs is auto: 3 by the provider's published rule; set it to be sure" in notes[0]
     assert said.err == "rows read: 400\n"
+
+
+PRICES = """
+[[sheet]]
+provider = "openai"
+as_of = 2026-11-01
+source = "our own bill"
+confidence = "listed"
+training = [{ models = ["house-8b"], usd_per_million = "0.5" }]
+inference = [
+  { models = ["house-8b"], fine_tuned = true, input = "0.1", cached = "0.1", output = "0.2" },
+  { models = ["house-8b"], fine_tuned = false, input = "0.1", cached = "0.1", output = "0.2" },
+]
+"""
+
+
+def test_a_server_of_ones_own_is_priced_by_a_file_of_ones_own(capsys, tmp_path):
+    run(["init"])
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("gpt-4.1-mini-2025-04-14", "house-8b"))
+    assert run(["estimate", "recipe.toml", "--offline"]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert "no price is known for the training of 'house-8b'" in said
+    assert "[costs] price_tables of understudy.toml" in said
+    (tmp_path / "understudy.toml").write_text('[costs]\nprice_tables = ["prices.toml"]\n')
+    assert run(["estimate", "recipe.toml", "--offline"]) == ExitCode.USAGE
+    assert "prices.toml: cannot be read (No such file" in capsys.readouterr().err
+    (tmp_path / "prices.toml").write_text(PRICES)
+    assert run(["estimate", "recipe.toml", "--offline"]) == ExitCode.OK
+    training = capsys.readouterr().out.splitlines()[2].split("\t")
+    assert training[1:5] == ["house-8b", "92,001", "$0.50 a million", "$0.0460"]
