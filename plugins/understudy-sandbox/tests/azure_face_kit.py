@@ -23,6 +23,17 @@ LOCATIONS = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.CognitiveService
 ASK: list[Any] = [{"role": "user", "content": "track order red boots"}]
 
 
+def reach(look: Callable[[], Any], step: Callable[[], object], wanted: set[str]) -> Any:
+    """Step until what is looked at has one of the statuses; real time is for the learner alone."""
+    deadline = time.monotonic() + 40
+    while True:
+        found = look()
+        if found.status in wanted:
+            return found
+        assert time.monotonic() < deadline, f"{found.id} stays {found.status}, not {wanted}"
+        step()
+
+
 class Azure:
     """A running sandbox with its Azure clients."""
 
@@ -88,13 +99,7 @@ class Azure:
 
     def reach(self, look: Callable[[], Any], *wanted: str, step: float = 5.0) -> Any:
         """Push the clock on until what is looked at has one of the statuses."""
-        deadline = time.monotonic() + 40
-        while True:
-            found = look()
-            if found.status in wanted:
-                return found
-            assert time.monotonic() < deadline, f"{found.id} stays {found.status}, not {wanted}"
-            self.sandbox.advance(step)
+        return reach(look, lambda: self.sandbox.advance(step), set(wanted))
 
     def upload(self, rows: bytes, purpose: Any = "fine-tune") -> str:
         """Upload a file and let it be processed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from understudy_sandbox.launch import Sandbox
 # Tests are imported by path (importlib mode), which puts no folder on the path for helpers.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from azure_face_kit import Azure
+from azure_face_kit import Azure, reach
 
 BASE = "gpt-4o-mini-2024-07-18"
 Finish = Callable[..., Any]
@@ -72,16 +71,6 @@ def small_file(upload: Callable[..., Any]) -> Any:
     return upload(rows_of(60))
 
 
-def _reach(look: Callable[[], Any], step: Callable[[], object], wanted: set[str]) -> Any:
-    deadline = time.monotonic() + 40
-    while True:
-        found = look()
-        if found.status in wanted:
-            return found
-        assert time.monotonic() < deadline, f"{found.id} stays {found.status}, not {wanted}"
-        step()
-
-
 @pytest.fixture(scope="session")
 def finish(running: Sandbox, client: openai.OpenAI) -> Finish:
     """Push the clock on until a job (or batch) has one of the statuses."""
@@ -91,7 +80,7 @@ def finish(running: Sandbox, client: openai.OpenAI) -> Finish:
         api = client.batches if thing.object == "batch" else client.fine_tuning.jobs
         if not wanted and thing.object == "batch":
             ends = {"completed", "failed", "cancelled", "expired"}
-        return _reach(lambda: api.retrieve(thing.id), lambda: running.advance(step), ends)
+        return reach(lambda: api.retrieve(thing.id), lambda: running.advance(step), ends)
 
     return until
 

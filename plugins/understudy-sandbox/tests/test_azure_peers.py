@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from azure_face_kit import ACCOUNTS, ARM_SCOPE
+from peer_run import drive_litellm, drive_node, needs_litellm, needs_node
 from understudy_sandbox.azure.settings import ACCOUNT
-
-PEERS = Path(__file__).parents[3] / ".peers"
-PACKAGES = PEERS / "node" / "node_modules"
-PYTHON = PEERS / "litellm" / "bin" / "python"
-DRIVERS = Path(__file__).parent / "peers"
 
 
 @pytest.fixture
-def drive(azure, rows, tmp_path):
+def told(azure, rows, tmp_path) -> list[str]:
+    """What a driver must know."""
     sandbox = azure.sandbox
-    training, _ = rows(tmp_path)
-
-    def run(*command: str):
-        asked = [sandbox.azure_url, sandbox.api_key, str(training), sandbox.token(ARM_SCOPE)]
-        done = subprocess.run(
-            [*command, *asked, f"{ACCOUNTS}/{ACCOUNT}/deployments"],
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-            # Else litellm asks the network for its price list at import.
-            env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return run
+    asked = [sandbox.azure_url, sandbox.api_key, str(rows(tmp_path)[0]), sandbox.token(ARM_SCOPE)]
+    return [*asked, f"{ACCOUNTS}/{ACCOUNT}/deployments"]
 
 
 def check(seen, name: str) -> None:
@@ -50,10 +28,9 @@ def check(seen, name: str) -> None:
     assert seen["streamed"] == seen["answer"]
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-@pytest.mark.skipif(not (PACKAGES / "openai").is_dir(), reason="the npm package is not installed")
-def test_the_npm_azure_client_drives_it_unchanged(drive) -> None:
-    seen = drive("node", str(DRIVERS / "drive_azure.mjs"), str(PACKAGES))
+@needs_node
+def test_the_npm_azure_client_drives_it_unchanged(told) -> None:
+    seen = drive_node("drive_azure.mjs", *told)
     check(seen, "node")
     assert (seen["file"], seen["created"]) == ("pending", "pending")
     assert (seen["pause"], seen["resume"]) == ("pausing", "resuming")
@@ -61,6 +38,6 @@ def test_the_npm_azure_client_drives_it_unchanged(drive) -> None:
     assert (seen["filtered"], seen["deleted"]) == (False, 404)
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason="litellm is not installed")
-def test_litellms_azure_provider_drives_it_unchanged(drive) -> None:
-    check(drive(str(PYTHON), str(DRIVERS / "drive_azure_litellm.py")), "litellm")
+@needs_litellm
+def test_litellms_azure_provider_drives_it_unchanged(told) -> None:
+    check(drive_litellm("drive_azure_litellm.py", *told), "litellm")

@@ -1,32 +1,16 @@
-"""The npm `openai` package against the sandbox. `make peers` installs it."""
+"""The npm `openai` package against the sandbox. `make test` installs it."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-from pathlib import Path
 
-import pytest
-
-ROOT = Path(__file__).parents[3]
-PACKAGES = ROOT / ".peers" / "node" / "node_modules"
-DRIVER = Path(__file__).parent / "peers" / "drive.mjs"
+from peer_run import drive_node, needs_node
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-@pytest.mark.skipif(not (PACKAGES / "openai").is_dir(), reason="run `make peers` first")
+@needs_node
 def test_the_npm_package_drives_it_unchanged(tmp_path, sandbox, rows) -> None:
     training, batch = rows(tmp_path)
-    done = subprocess.run(
-        ["node", str(DRIVER), str(PACKAGES), sandbox.url, sandbox.api_key, str(training), batch],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout.splitlines()[-1])
+    seen = drive_node("drive.mjs", sandbox.url, sandbox.api_key, str(training), batch)
     assert seen["file"] == "fine-tune"
     assert (seen["pause"], seen["paused"], seen["resume"]) == ("pausing", "paused", "running")
     assert (seen["done"], seen["cancel"], seen["batch"]) == ("succeeded", "cancelled", "completed")

@@ -32,11 +32,17 @@ def context(tls: Tls, folder: Path) -> tuple[ssl.SSLContext, Path]:
         folder: state folder; a throw-away authority is kept there, so that a restart has it too.
 
     Raises:
-        ValueError: ``trustme`` is not installed, and no certificate was given.
+        ValueError: the certificate cannot be used, or there is none and no ``trustme`` either.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if tls.cert is not None:
-        made.load_cert_chain(tls.cert, tls.key)
+        try:
+            made.load_cert_chain(tls.cert, tls.key)
+        except OSError as error:
+            raise ValueError(
+                f"--tls-cert {tls.cert} and its key cannot be used: {error.strerror or error}; "
+                "give PEM files that belong together"
+            ) from None
         return made, tls.cert
     chain, authority = folder / "tls" / "server.pem", folder / "tls" / "ca.pem"
     if not authority.exists():

@@ -1,36 +1,15 @@
 // Drives a sandbox with the npm `openai` package, unchanged; prints what it saw as one JSON line.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
+import { clockOf, collect } from "./clock.mjs";
 
 const [packages, url, key, trainingPath, batchText] = process.argv.slice(2);
 const require = createRequire(packages + "/");
 const { OpenAI, toFile } = require("openai");
 const client = new OpenAI({ baseURL: url, apiKey: key, maxRetries: 0 });
 const jobs = client.fineTuning.jobs;
+const { reach } = clockOf(url.replace(/\/v1$/, ""), key);
 const seen = {};
-
-async function advance(seconds) {
-  await fetch(url.replace(/\/v1$/, "/sandbox/clock"), {
-    method: "POST",
-    headers: { Authorization: `Bearer ${key}` },
-    body: JSON.stringify({ advance: seconds }),
-  });
-}
-
-async function reach(look, wanted, step) {
-  for (let i = 0; i < 500; i += 1) {
-    const found = await look();
-    if (wanted.includes(found.status)) return found;
-    await advance(step);
-  }
-  throw new Error(`never ${wanted}`);
-}
-
-async function collect(pages) {
-  const all = [];
-  for await (const item of pages) all.push(item);
-  return all;
-}
 
 const file = await client.files.create({
   file: await toFile(readFileSync(trainingPath), "train.jsonl"),

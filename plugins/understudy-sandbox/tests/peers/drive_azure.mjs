@@ -2,6 +2,7 @@
 // jobs, chat through a deployment (made by plain requests to Resource Manager). Prints one JSON line.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
+import { clockOf, collect } from "./clock.mjs";
 
 const [packages, url, key, trainingPath, armToken, deployments] = process.argv.slice(2);
 const require = createRequire(packages + "/");
@@ -10,15 +11,8 @@ const options = { endpoint: url, apiKey: key, apiVersion: "2025-04-01-preview", 
 const client = new AzureOpenAI(options);
 const v1 = new OpenAI({ baseURL: `${url}/openai/v1`, apiKey: key, maxRetries: 0 });
 const jobs = client.fineTuning.jobs;
+const { advance, reach } = clockOf(url, key);
 const seen = {};
-
-async function advance(seconds) {
-  await fetch(`${url}/sandbox/clock`, {
-    method: "POST",
-    headers: { Authorization: `Bearer ${key}` },
-    body: JSON.stringify({ advance: seconds }),
-  });
-}
 
 async function arm(method, name, body) {
   const reply = await fetch(`${url}${deployments}/${name}?api-version=2025-06-01`, {
@@ -27,15 +21,6 @@ async function arm(method, name, body) {
     body: body && JSON.stringify(body),
   });
   return reply.status;
-}
-
-async function reach(look, wanted, step) {
-  for (let i = 0; i < 500; i += 1) {
-    const found = await look();
-    if (wanted.includes(found.status)) return found;
-    await advance(step);
-  }
-  throw new Error(`never ${wanted}`);
 }
 
 const file = await client.files.create({
@@ -56,12 +41,9 @@ seen.done = done.status;
 seen.model = done.fine_tuned_model;
 const other = await jobs.create(ask);
 seen.cancel = (await jobs.cancel(other.id)).status;
-seen.jobs = [];
-for await (const one of jobs.list({ limit: 1 })) seen.jobs.push(one.id);
-seen.jobs = seen.jobs.includes(job.id) && seen.jobs.includes(other.id);
-const points = [];
-for await (const point of jobs.checkpoints.list(job.id)) points.push(point);
-seen.checkpoint = points[0].fine_tuned_model_checkpoint;
+const listed = (await collect(jobs.list({ limit: 1 }))).map((one) => one.id);
+seen.jobs = listed.includes(job.id) && listed.includes(other.id);
+seen.checkpoint = (await collect(jobs.checkpoints.list(job.id)))[0].fine_tuned_model_checkpoint;
 seen.put = await arm("PUT", "node", {
   sku: { name: "DeveloperTier", capacity: 1 },
   properties: { model: { format: "OpenAI", name: seen.model, version: "1" } },

@@ -5,11 +5,10 @@ The deployment is made by plain requests to Resource Manager, for which litellm 
 
 import json
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import litellm
+from peer_clock import clock_of, send
 
 url, key, training_path, arm_token, deployments = sys.argv[1:]
 version = "2025-04-01-preview"
@@ -19,32 +18,8 @@ where = {
     "api_key": key,
     "api_version": version,
 }
+advance, reach = clock_of(url, key)
 seen = {}
-
-
-def send(method, path, body, bearer):
-    request = urllib.request.Request(
-        url + path,
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {bearer}", "content-type": "application/json"},
-    )
-    with urllib.request.urlopen(request) as reply:
-        return reply.status
-
-
-def advance(seconds):
-    send("POST", "/sandbox/clock", {"advance": seconds}, key)
-
-
-def reach(look, wanted, step):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = look()
-        if found.status in wanted:
-            return found
-        advance(step)
-    raise SystemExit(f"never {wanted}")
 
 
 training = Path(training_path).read_bytes()
@@ -70,7 +45,7 @@ body = {
     "properties": {"model": {"format": "OpenAI", "name": seen["model"], "version": "1"}},
 }
 one = f"{deployments}/litellm?api-version=2025-06-01"
-seen["put"] = send("PUT", one, body, arm_token)
+seen["put"] = send(url, "PUT", one, body, arm_token)
 advance(31)
 messages = [{"role": "user", "content": "track order red boots"}]
 chat = {"model": "azure/litellm", "messages": messages, "api_base": url, "api_key": key}
@@ -78,6 +53,6 @@ reply = litellm.completion(**chat, api_version=version)
 seen["answer"] = reply.choices[0].message.content
 streamed = litellm.completion(**chat, api_version=version, stream=True)
 seen["streamed"] = "".join(c.choices[0].delta.content or "" for c in streamed if c.choices)
-seen["gone"] = send("DELETE", one, None, arm_token)
+seen["gone"] = send(url, "DELETE", one, None, arm_token)
 litellm.file_delete(file_id=file.id, **where)
 sys.stdout.write(json.dumps(seen) + "\n")

@@ -6,35 +6,16 @@ openai SDK that it brings.
 
 import json
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import litellm
 import openai
+from peer_clock import clock_of
 
 url, key, training_path, batch_text = sys.argv[1:]
 where = {"custom_llm_provider": "openai", "api_base": url, "api_key": key}
+advance, reach = clock_of(url.removesuffix("/v1"), key)
 seen = {}
-
-
-def advance(seconds):
-    request = urllib.request.Request(
-        url.removesuffix("/v1") + "/sandbox/clock",
-        data=json.dumps({"advance": seconds}).encode(),
-        headers={"Authorization": f"Bearer {key}"},
-    )
-    urllib.request.urlopen(request).close()
-
-
-def reach(look, wanted, step):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = look()
-        if found.status in wanted:
-            return found
-        advance(step)
-    raise SystemExit(f"never {wanted}")
 
 
 def look(name):

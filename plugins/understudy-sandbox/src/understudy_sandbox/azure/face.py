@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,6 @@ def _check_data(provider: Provider, request: Request, _admin: bool, *, classic: 
         if provider.faults.key_expired:
             raise _no_access()
         return
-    # The openai package sends its token under api-key too where no key was given.
     if token is None or "." not in token:
         raise _no_access()
     try:
@@ -147,13 +147,6 @@ def home_of(request: Request) -> str:
     return f"azure/{request.path_params.get('account') or request.app.state.main_account}"
 
 
-CLASSIC = Face(
-    authorise=partial(_check_data, classic=True),
-    home=home_of,
-    refuse=azure_error,
-    request_id="apim-request-id",
-    headers={"x-ms-region": "Sandbox"},
-)
 V1 = Face(
     authorise=partial(_check_data, classic=False),
     home=home_of,
@@ -161,5 +154,6 @@ V1 = Face(
     request_id="apim-request-id",
     headers={"x-ms-region": "Sandbox"},
 )
+CLASSIC = replace(V1, authorise=partial(_check_data, classic=True))
 ARM = Face(authorise=_check_arm, refuse=azure_error, request_id="x-ms-request-id")
 ENTRA = Face(authorise=_anyone, refuse=entra_error, request_id="x-ms-request-id")
