@@ -173,11 +173,28 @@ def test_a_rate_limit_says_how_long(manager: Manager, deployer: Any) -> None:
     assert caught.value.retry_after == 17
 
 
-def test_scaling_is_one_patch(manager: Manager, deployer: Any) -> None:
-    manager.on("PATCH", "unit-1", (200, shown_deployment()))
+def test_scaling_puts_what_is_there_with_another_capacity(manager: Manager, deployer: Any) -> None:
+    there = shown_deployment()
+    there["properties"] |= {"raiPolicyName": "strict", "rateLimits": [], "currentCapacity": 50}
+    there["properties"]["model"]["callRateLimit"] = {"count": 1}
+    manager.on("GET", "unit-1", (200, there))
+    manager.on("PUT", "unit-1", (200, there))
     deployer.scale_deployment(ONE, 80)
-    assert manager.seen[-1][3] == {"sku": {"name": "DeveloperTier", "capacity": 80}}
-    assert len(manager.seen) == 1
+    assert manager.seen[-1][3] == {
+        "sku": {"name": "DeveloperTier", "capacity": 80},
+        "tags": there["tags"],
+        "properties": {
+            "model": {"format": "OpenAI", "name": TUNED, "version": "1"},
+            "raiPolicyName": "strict",
+        },
+    }
+    assert [one[0] for one in manager.seen] == ["GET", "PUT"]
+
+
+def test_scaling_makes_nothing_that_is_gone(manager: Manager, deployer: Any) -> None:
+    with pytest.raises(NotFound, match="Start it first"):
+        deployer.scale_deployment(ONE, 80)
+    assert manager.count("PUT") == 0
 
 
 @pytest.mark.parametrize(

@@ -186,9 +186,12 @@ class AzureBackend(OpenAIBackend):
         return self._billed(handle.id, super().poll(handle))
 
     def poll_many(self, handles: Sequence[Handle]) -> Mapping[str, RemoteStatus]:
-        """Statuses from the list, and one look at the log of each job that has ended."""
+        """Statuses from the list, of jobs that have not ended.
+
+        The list does not say what was billed, so those that have are left to be polled alone.
+        """
         found = super().poll_many(handles)
-        return {name: self._billed(name, status) for name, status in found.items()}
+        return {name: status for name, status in found.items() if not wire.is_billed(status)}
 
     def _billed(self, job: str, status: RemoteStatus) -> RemoteStatus:
         if not wire.is_billed(status):

@@ -92,14 +92,20 @@ class Deployments:
         return wire_arm.deployment_status(there, name=handle.id, secrets=self._secrets())
 
     def scale(self, handle: Handle, capacity: int) -> None:
-        """One PATCH; asking twice for one capacity changes nothing."""
-        sku = handle.data.get("sku") or DEFAULT_SKUS["serving"]
+        """A look and one PUT of what is there; asking twice for one capacity changes nothing.
+
+        Raises:
+            NotFound: there is no such deployment; it is not made again.
+        """
+        there, what = self._get(handle.id), f"scale {handle.id} to capacity {capacity}"
+        if there is None:
+            raise NotFound(f"could not {what}: there is no such deployment. Start it first.")
         self._arm.call(
-            f"scale the deployment {handle.id} to capacity {capacity}",
-            self._arm.client.deployments.begin_update,
+            what,
+            self._arm.client.deployments.begin_create_or_update,
             *self._arm.account,
             handle.id,
-            {"sku": {"name": sku, "capacity": capacity}},
+            wire_arm.rescaled(there, capacity),
             polling=False,
         )
 

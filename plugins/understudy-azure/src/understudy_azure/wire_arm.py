@@ -42,6 +42,7 @@ __all__ = [
     "lifecycle",
     "model_parts",
     "quota",
+    "rescaled",
     "same_model",
     "served_model",
     "sku_name",
@@ -144,6 +145,21 @@ def deployment_body(
         "tags": tags(spec, key),
         "properties": {"model": model},
     }
+
+
+_KEPT = ("model", "raiPolicyName", "versionUpgradeOption", "spilloverDeploymentName")
+_KEPT_OF_MODEL = ("format", "name", "version", "source", "sourceAccount", "publisher")
+
+
+def rescaled(there: Json, capacity: int) -> dict[str, Json]:
+    """The body that asks for what is there with another capacity, read-only fields left out."""
+    body = mapping(there)
+    properties = mapping(body.get("properties"))
+    kept = {name: properties[name] for name in _KEPT if properties.get(name)}
+    model = mapping(kept.get("model"))
+    kept["model"] = {name: model[name] for name in _KEPT_OF_MODEL if model.get(name)}
+    sku = {"name": mapping(body.get("sku")).get("name"), "capacity": capacity}
+    return {"sku": sku, "tags": dict(mapping(body.get("tags"))), "properties": kept}
 
 
 def served_model(body: Json) -> str:
