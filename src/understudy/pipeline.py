@@ -6,14 +6,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import rfc8785
 
-from understudy.backend import Backend, SupportsEstimate, SupportsLifecycle
-from understudy.costs.estimate import Asked, RunEstimate, estimate_run
+from understudy.backend import Backend, Capabilities, SupportsEstimate, SupportsLifecycle
+from understudy.costs.estimate import Asked, Hosted, RunEstimate, estimate_run
 from understudy.costs.ledger import BudgetState, budget_state, open_budget
 from understudy.costs.money import to_nanos
 from understudy.data import Dataset, count, prepare, request_tokens
@@ -203,13 +202,14 @@ def _estimate(
     tokens = sum(request_tokens(row.messages, row.tools) for row in rows)
     expected = sum(count(row.expected) for row in rows)
     base = recipe.train.base_model
-    subjects = [("student", f"ft:{base}")]
-    if judged.compare_base:
-        subjects.append(("base", base))
-    subjects += _present(project, recipe)
+    capabilities = project.capabilities(recipe.train.backend)
+    subjects = [("student", f"ft:{base}"), *_present(project, recipe)]
+    hosted = _hosted(recipe, capabilities, len(subjects)) if capabilities.deploy.ok else None
+    if judged.compare_base and hosted is None:
+        subjects.insert(1, ("base", base))
     return estimate_run(
         project.prices,
-        provider=project.capabilities(recipe.train.backend).price_book,
+        provider=capabilities.price_book,
         base_model=base,
         training=training,
         tier=training.tier,
@@ -224,7 +224,18 @@ def _estimate(
             )
             for name, model in subjects
         ],
+        hosted=hosted,
         at=project.config.clock.now(),
+    )
+
+
+def _hosted(recipe: Recipe, capabilities: Capabilities, deployments: int) -> Hosted:
+    """What the evaluation deploys: one for each fine-tuned model that it asks."""
+    wish = recipe.deployment
+    return Hosted(
+        sku=wish.evaluation_sku or capabilities.default_skus.get("evaluation"),
+        deployments=deployments,
+        hours=wish.evaluation_hours,
     )
 
 
@@ -255,6 +266,7 @@ def start_run(
         budget = _open_budget(tx, prepared)
         earlier = [] if again else jobs.trained_alike(tx, prepared.train_key)
     if present is not None and not again:
+        commands.change_deployment(engine, present.id, prepared.recipe.deployment)
         return present, False
     if present is not None:
         number = int(present.run_key.partition("#")[2] or "1")
@@ -262,7 +274,7 @@ def start_run(
     trained = any(job.model_id for job in earlier)
     if prepared.closed is not None and not trained:
         raise prepared.closed
-    training = prepared.estimate.lines[0].at_most
+    training = prepared.estimate.most("train")
     budget.require(prepared.estimate.at_most - (training if trained else 0))
     job = commands.submit(
         engine,
@@ -332,7 +344,9 @@ def _open_budget(tx: sa.Connection, prepared: Prepared) -> BudgetState:
 
 
 def _reservations(prepared: Prepared) -> tuple[int, int]:
-    """Upper bounds of training and evaluation, in nano-dollars."""
-    training, *answers = prepared.estimate.lines
-    asked = sum((line.at_most for line in answers), Decimal(0))
-    return to_nanos(training.at_most, up=True), to_nanos(asked, up=True)
+    """Upper bounds of training and evaluation, in nano-dollars.
+
+    Hosting is reserved when a deployment is intended, for each one its own.
+    """
+    estimate = prepared.estimate
+    return to_nanos(estimate.most("train"), up=True), to_nanos(estimate.most("evaluate"), up=True)

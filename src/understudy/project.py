@@ -14,6 +14,7 @@ from understudy.engine import Engine
 from understudy.engine.context import Timing
 from understudy.engine.points import Reach, nowhere
 from understudy.engine.worker import worker_name
+from understudy.errors import ConfigError, UnderstudyError
 from understudy.evaluate import BUILTIN, Scorer, resolve
 from understudy.hookspecs import PriceTable
 from understudy.plugins import PluginHost
@@ -77,6 +78,25 @@ class Project:
         """What that backend says of itself; no SDK is imported."""
         plugin, _ = self.config.backend_settings(name)
         return self.host.backend_spec(plugin).capabilities
+
+    def deploying(self, only: str | None = None) -> list[str]:
+        """Names of the configured backends that deploy, or ``only`` that one.
+
+        Raises:
+            ConfigError: ``only`` does not deploy.
+        """
+        if only is not None:
+            support = self.capabilities(only).deploy
+            if not support.ok:
+                raise ConfigError(f"{only} has no deployments: {support.reason}")
+            return [only]
+        return [name for name in self.config.backends if self._deploys(name)]
+
+    def _deploys(self, name: str) -> bool:
+        try:
+            return self.capabilities(name).deploy.ok
+        except UnderstudyError:
+            return False  # a plugin that is not there is `understudy plugins`' matter
 
     def scorer(self, name: str) -> Scorer:
         """The scorer of that name, built in or from a plugin."""

@@ -13,7 +13,8 @@ import orjson
 from understudy.costs import ledger
 from understudy.costs.money import add
 from understudy.data import Dataset, list_datasets, load_dataset
-from understudy.engine import jobs
+from understudy.engine import deployments, jobs
+from understudy.engine.deployments import DeploymentRecord
 from understudy.engine.jobs import JobRecord
 from understudy.engine.looking import CurvePoint, TrainingLog, training_handle
 from understudy.errors import ConfigError, DataError
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 
-_KINDS = {"train": "training", "evaluate": "evaluation"}
+_KINDS = {"train": "training", "evaluate": "evaluation", "hosting": "hosting"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +61,8 @@ class JobReport:
 
     ``dataset`` is None where its folder is gone, ``evaluation`` and ``model`` while there are
     none. ``repayments`` are completions that may have been paid twice. ``alias_target`` is the
-    version that the recipe's alias points at now.
+    version that the recipe's alias points at now. ``deployments`` are those of the job, the
+    stopped ones too.
     """
 
     job: JobRecord
@@ -71,6 +73,7 @@ class JobReport:
     evaluation: EvaluationReport | None
     model: ModelVersion | None
     alias_target: str | None
+    deployments: tuple[DeploymentRecord, ...] = ()
 
     @property
     def actual(self) -> Decimal:
@@ -99,6 +102,7 @@ class JobReport:
             "evaluation": self.evaluation.to_json() if self.evaluation else None,
             "model": model_summary(self.model) if self.model else None,
             "alias": {"name": self.job.plan.alias, "target": self.alias_target},
+            "deployments": [record.to_json() for record in self.deployments],
         }
 
 
@@ -180,6 +184,7 @@ def job_report(project: Project, job_id: str) -> JobReport:
             evaluation=_evaluation(tx, job),
             model=registry.get_model(tx, job.model_id) if job.model_id else None,
             alias_target=registry.alias_target(tx, job.plan.alias) if job.plan.alias else None,
+            deployments=tuple(deployments.of_job(tx, job.id)),
         )
 
 

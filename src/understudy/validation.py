@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from understudy.errors import ConfigError
 
-__all__ = ["nearest", "parse", "read_toml"]
+__all__ = ["duration", "nearest", "parse", "read_toml"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -27,6 +27,21 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}Valid: {', '.join(names) or 'none'}."
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def duration(text: str) -> float:
+    """Seconds of ``90s``, ``30m``, ``12h``, ``7d`` or ``2w``.
+
+    Raises:
+        ConfigError: it is written otherwise.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip().lower())
+    if found is None:
+        raise ConfigError(f"{text!r} is no duration; write it like 30m, 12h or 7d")
+    return float(found[1]) * _SECONDS[found[2]]
 
 
 def read_toml(path: Path) -> dict[str, Any]:

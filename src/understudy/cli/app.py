@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("understudy.cli.worker:worker", "Drive everything in the store."),
     "jobs": ("understudy.cli.jobs:app", "List, follow and steer jobs."),
     "models": ("understudy.cli.models:app", "Model versions and the aliases that name them."),
+    "deployments": (
+        "understudy.cli.deployments:app",
+        "What is deployed, what it costs; start, scale, stop.",
+    ),
     "datasets": ("understudy.cli.datasets:app", "Datasets and the rows that they left out."),
     "backends": ("understudy.cli.backends:backends", "What each backend can do, and why not."),
     "plugins": ("understudy.cli.plugins:plugins", "Plugins found, and what is wrong with any."),

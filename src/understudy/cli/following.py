@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from understudy.engine.looking import CurvePoint
     from understudy.project import Project
 
-__all__ = ["ENDED", "Sights", "drive", "follow"]
+__all__ = ["ENDED", "Sights", "drive", "follow", "leaves_something"]
 
 ENDED = TERMINAL | {State.NEEDS_ATTENTION}
 """States in which nothing more happens by itself."""
@@ -179,6 +179,25 @@ def _loss(point: CurvePoint) -> str:
     return "" if point.train_loss is None else f"loss {point.train_loss:.3f}"
 
 
+def leaves_something(project: Project, job_id: str) -> bool:
+    """Whether a deployment of the job is to go down now."""
+    from understudy.engine.looking import going_down
+
+    with project.store.read() as tx:
+        return bool(going_down(tx, job_id, now=project.config.clock.now()))
+
+
+def _wind_up(project: Project, job_id: str, *, quiet: bool) -> None:
+    """Wait for the worker to take down what the job has deployed."""
+    pause = threading.Event()
+    told = quiet
+    while leaves_something(project, job_id):
+        if not told:
+            told = True
+            note("Taking down what was deployed for the evaluation.")
+        pause.wait(_LOOK_EVERY)
+
+
 def drive(
     project: Project, engine: Engine, job_id: str, sights: Sights, *, quiet: bool = False
 ) -> State:
@@ -193,13 +212,16 @@ def drive(
     thread = threading.Thread(target=worker.run, name="worker", daemon=True)
     thread.start()
     try:
-        return follow(project, job_id, sights=sights, worker=engine.worker, quiet=quiet)
+        state = follow(project, job_id, sights=sights, worker=engine.worker, quiet=quiet)
+        _wind_up(project, job_id, quiet=quiet)
     except KeyboardInterrupt:
         note(
             f"Stopping {job_id} after the step at hand (Ctrl-C again: at once). "
             "Running it again goes on where it is."
         )
         raise
+    else:
+        return state
     finally:
         worker.stop()
         thread.join()

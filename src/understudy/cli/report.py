@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from understudy.cli.opened import moment
 from understudy.cli.output import note, say, table
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def _rows(report: JobReport, curve: Sequence[CurvePoint]) -> Iterator[Row]:
         )
         yield ("rows dropped", f"{report.dataset.dropped:,}", counted(report.dataset.rejected))
     yield from _money(report)
+    yield from _deployments(report)
     if curve:
         first, last = curve[0], curve[-1]
         figure = f"loss {_loss(first.train_loss)} to {_loss(last.train_loss)}"
@@ -132,6 +134,17 @@ def _money(report: JobReport) -> Iterator[Row]:
             f"at most {format_usd(report.repaid_at_most)}",
             f"{count:,} {answers} lost in a crash and asked again; the provider's bill tells",
         )
+
+
+def _deployments(report: JobReport) -> Iterator[Row]:
+    from understudy.costs.money import format_usd
+
+    for one in report.deployments:
+        up = "" if one.hours is None else f", {one.hours:.2f} hours"
+        end = "" if one.delete_by is None or one.ended else f", until {moment(one.delete_by)}"
+        price = "?" if one.hourly is None else format_usd(one.hourly)
+        detail = f"{one.purpose}, {one.sku}, {price} an hour{up}{end}"
+        yield (f"deployment {one.name}", one.state, detail)
 
 
 _SUBJECTS = {"base": "base model", "present": "present model", "teacher labels": "teacher labels"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from understudy.cli.exit_codes import code_for_state
-from understudy.cli.following import ENDED, Sights, drive
+from understudy.cli.following import ENDED, Sights, drive, leaves_something
 from understudy.cli.opened import log_on_stderr, open_project
 from understudy.cli.output import note, print_json, progress
 from understudy.cli.report import prepared_json, show_prepared, show_report
@@ -50,7 +50,7 @@ def run(
         if detach:
             return _detached(job, prepared, new=new, as_json=as_json)
         state = job.state
-        if state not in ENDED:
+        if state not in ENDED or leaves_something(project, job.id):
             state = drive(project, engine, job.id, sights, quiet=as_json)
         finish(project, job.id, as_json=as_json)
         return code_for_state(state)

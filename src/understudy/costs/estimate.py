@@ -6,17 +6,22 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
-from understudy.costs.money import add, format_usd
+from understudy.costs.money import add, format_usd, times
 from understudy.costs.prices import PriceBook, base_of
 from understudy.errors import DataError
 from understudy.model import Estimate, Json, Usage
 
-__all__ = ["Asked", "EstimateLine", "RunEstimate", "estimate_run"]
+__all__ = ["Asked", "EstimateLine", "Hosted", "RunEstimate", "estimate_run"]
 
 _REPAID = (
     "after a crash, answers that were under way are asked and paid again: at most as many as run "
     "at once; the ledger lists them"
 )
+_TAKEN_DOWN = (
+    "hosting: what the evaluation asks through is taken down when it has ended, usually within the "
+    "hour, and after {hours:g} hours at the latest; that long is reserved"
+)
+_USUAL_HOURS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,9 +46,28 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EstimateLine:
-    """One row of the estimate's table. Money in US dollars; ``price`` in words with its source."""
+class Hosted:
+    """The deployments that an evaluation asks through.
 
+    Args:
+        sku: as the backend names it.
+        deployments: how many.
+        hours: that each stands at most.
+    """
+
+    sku: str | None
+    deployments: int
+    hours: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EstimateLine:
+    """One row of the estimate's table. Money in US dollars; ``price`` in words with its source.
+
+    ``kind`` is ``train``, ``evaluate`` or ``hosting``, as in the ledger.
+    """
+
+    kind: str
     what: str
     model: str
     tokens: int
@@ -74,6 +98,10 @@ class RunEstimate:
     at_most: Decimal
     notes: tuple[str, ...]
 
+    def most(self, kind: str) -> Decimal:
+        """The upper bound of all lines of one kind."""
+        return add(*(line.at_most for line in self.lines if line.kind == kind))
+
     def to_json(self) -> dict[str, Json]:
         """The estimate as JSON; sums of money are decimal strings."""
         money = ("expected", "at_most")
@@ -99,6 +127,7 @@ def estimate_run(
     training: Estimate,
     tier: str | None = None,
     asked: Iterable[Asked] = (),
+    hosted: Hosted | None = None,
     at: float | None = None,
 ) -> RunEstimate:
     """What training and evaluating will cost.
@@ -108,22 +137,26 @@ def estimate_run(
         provider: as ``Capabilities.price_book`` names it.
         base_model: the model to be trained.
         training: billed tokens, epochs counted in, as the backend estimates them.
-        tier: of training and of the student's deployment.
+        tier: of training, and of the answers where nothing is ``hosted``.
         asked: the evaluation's questions, subject by subject.
+        hosted: the deployments that answer them, where models answer through those alone.
         at: seconds since the epoch, for prices that changed; now if absent.
 
     Returns:
-        One line for training and one for each subject; ``at_most`` bounds every answer by its
-        ``max_output_tokens``. Completions repeated after a crash come on top: a note says so.
+        One line for training, one for each subject, one for hosting where there is any;
+        ``at_most`` bounds every answer by its ``max_output_tokens``. Completions repeated after a
+        crash come on top: a note says so.
 
     Raises:
         ConfigError: a price is not known.
         DataError: a count is negative, or ``at_most`` is below the expected count.
     """
     questions = tuple(asked)
+    answers = tier if hosted is None else hosted.sku
     lines = (
         _training(book, provider, base_model, training, tier),
-        *(_evaluation(book, provider, item, tier, at) for item in questions),
+        *(_evaluation(book, provider, item, answers, at) for item in questions),
+        *((_hosting(book, provider, base_model, hosted),) if hosted else ()),
     )
     return RunEstimate(
         lines=lines,
@@ -133,6 +166,7 @@ def estimate_run(
             *training.notes,
             *dict.fromkeys(line.source for line in lines),
             *((_REPAID,) if questions else ()),
+            *((_TAKEN_DOWN.format(hours=hosted.hours),) if hosted else ()),
         ),
     )
 
@@ -144,6 +178,7 @@ def _training(
     price = book.training_price(provider, base_model, tier)
     epochs = f"{training.epochs} epoch" if training.epochs == 1 else f"{training.epochs} epochs"
     return EstimateLine(
+        kind="train",
         what=f"training, {epochs}",
         model=base_model,
         tokens=training.tokens,
@@ -166,6 +201,7 @@ def _evaluation(
     price = book.inference_price(provider, asked.model, tier=tier, at=at)
     told = "fine-tunes' price" if base_of(asked.model)[1] else "base model's price"
     return EstimateLine(
+        kind="evaluate",
         what=f"evaluation, {asked.subject}, {asked.rows:,} rows",
         model=asked.model,
         tokens=asked.input_tokens + likely,
@@ -174,6 +210,23 @@ def _evaluation(
         source=f"{told}: {price.told}",
         expected=price.cost(Usage(input=asked.input_tokens, output=likely)),
         at_most=price.cost(Usage(input=asked.input_tokens, output=longest)),
+    )
+
+
+def _hosting(book: PriceBook, provider: str, base_model: str, hosted: Hosted) -> EstimateLine:
+    price = book.hosting_price(provider, base_model, hosted.sku)
+    each = "deployment" if hosted.deployments == 1 else "deployments"
+    usual = min(_USUAL_HOURS, hosted.hours)
+    return EstimateLine(
+        kind="hosting",
+        what=f"hosting for the evaluation, {hosted.deployments} {each}, {hosted.sku or 'default'}",
+        model=f"ft:{base_model}",
+        tokens=0,
+        tokens_at_most=0,
+        price=f"${_plain(price.usd_per_hour)} an hour each",
+        source=f"hosting price: {price.told}",
+        expected=times(price.usd_per_hour, Decimal(str(usual * hosted.deployments))),
+        at_most=times(price.usd_per_hour, Decimal(str(hosted.hours * hosted.deployments))),
     )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "TrainingLog",
     "checkpoints",
     "events_since",
+    "going_down",
     "holder",
     "newest_event",
     "outstanding",
@@ -93,6 +94,28 @@ def outstanding(tx: sa.Connection) -> int:
     table = schema.operations
     query = sa.select(sa.func.count()).where(table.c.due_at.is_not(None))
     return tx.execute(query).scalar_one()
+
+
+def going_down(tx: sa.Connection, job_id: str, *, now: float, patience: int = 3) -> list[str]:
+    """Names of the job's deployments that are being taken down at this moment.
+
+    One with ``patience`` failures in a row is left to whoever works on, and one that stands until
+    its own day is not among them.
+    """
+    ops, table = schema.operations, schema.deployments
+    downs = ops.c.key == table.c.operation + ".down"
+    query = (
+        sa.select(table.c.name)
+        .join_from(table, ops, downs)
+        .where(
+            table.c.job_id == job_id,
+            ops.c.status.in_(operations.ACTIVE),
+            ops.c.failures < patience,
+            (ops.c.due_at <= now) | table.c.state.in_(("stopping", "failed")),
+        )
+        .order_by(table.c.created_at)
+    )
+    return list(tx.execute(query).scalars())
 
 
 def training_handle(tx: sa.Connection, job_id: str) -> Handle | None:

@@ -41,6 +41,7 @@ __all__ = [
     "save",
     "still_ours",
     "unless_wished",
+    "wake",
 ]
 
 ACTIVE = ("intended", "sending", "live")
@@ -250,6 +251,16 @@ def close(tx: sa.Connection, key: str, *, at: float) -> None:
             lease_until=None,
             updated_at=at,
         )
+    )
+
+
+def wake(tx: sa.Connection, key: str, *, at: float) -> None:
+    """Have an operation looked at again that waits for a person."""
+    parked = operations.c.due_at.is_(None) & operations.c.status.in_(ACTIVE)
+    tx.execute(
+        sa.update(operations)
+        .where(operations.c.key == key, parked)
+        .values(due_at=at, failures=0, looks=0)
     )
 
 

@@ -22,12 +22,12 @@ from understudy.model import Absent, DeploymentSpec, Found, Handle, NotYet, Remo
 from understudy.secrets import redact
 from understudy.store.schema import deployments
 
-__all__ = ["HOUR", "deployer", "mark", "spec_of", "step", "take_down", "undeploy"]
+__all__ = ["HOUR", "TELL_AFTER", "deployer", "mark", "spec_of", "step", "take_down", "undeploy"]
 
 HOUR = 3600.0
 _ASK_AGAIN = 12
 """Looks after which the provider is asked once more: it may have dropped the first request."""
-_TELL_AFTER = 3
+TELL_AFTER = 3
 """Failures in a row before the job's history tells a person."""
 
 
@@ -77,7 +77,7 @@ def _again(engine: Engine, op: Operation, error: Exception) -> None:
     wait = retry_delay(failures, asked=getattr(error, "retry_after", None))
     with engine.store.write() as tx:
         operations.save(tx, op, at=now, due_at=now + wait, failures=failures, last_error=why)
-        if failures == _TELL_AFTER and op.job_id is not None:
+        if failures == TELL_AFTER and op.job_id is not None:
             name = spec_of(operations.get(tx, op.payload["deploy"])).name
             jobs.note(
                 tx,
