@@ -138,7 +138,7 @@ def test_a_token_is_for_one_plane(azure) -> None:
     assert azure.http.get("/openai/v1/models").json()["error"]["code"] == "401"
 
 
-def test_tokens_expire_on_the_sandboxs_clock_and_outlive_a_restart(tmp_path) -> None:
+def test_tokens_expire_by_the_sandboxs_clock_and_a_restart_forgets_nothing(tmp_path) -> None:
     import httpx2 as httpx
 
     with Sandbox(tmp_path, token_seconds=600, azure_account=["solo=eastus2"]) as sandbox:
@@ -148,8 +148,17 @@ def test_tokens_expire_on_the_sandboxs_clock_and_outlive_a_restart(tmp_path) -> 
             url = f"{sandbox.azure_url}{ACCOUNTS}/solo?api-version=2025-06-01"
             return httpx.get(url, headers={"Authorization": f"Bearer {token}"})
 
+        def deploy() -> int:
+            model = {"format": "OpenAI", "name": "gpt-4.1-mini", "version": "2025-04-14"}
+            body = {"sku": {"name": "Standard", "capacity": 1}, "properties": {"model": model}}
+            url = f"{sandbox.azure_url}{ACCOUNTS}/solo/deployments/kept?api-version=2025-06-01"
+            headers = {"Authorization": f"Bearer {token}"}
+            return httpx.put(url, json=body, headers=headers).status_code
+
         assert ask().json()["location"] == "eastus2"
+        assert deploy() == 201
         sandbox.restart()
         assert ask().status_code == 200
+        assert deploy() == 200  # it is there still, and not made again
         sandbox.advance(601)
         assert ask().json()["error"]["code"] == "ExpiredAuthenticationToken"

@@ -35,6 +35,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--shutdown", "nomodel=3"], "no such base model for a shutdown date: nomodel; known: "),
         (["--learner", "nope"], "no learner is named 'nope'; known: default"),
         (["--api-key", ""], "--api-key is empty"),
+        (["--azure-account", "west"], "--azure-account 'west=': give NAME=REGION"),
+        (["--tls-cert", "none.pem"], "--tls-cert none.pem and its key cannot be used"),
+        (["--azure-quota", "0"], "'--azure-quota'"),
         (["--host", "192.0.2.1", "--api-key", "sk-own"], "cannot listen on 192.0.2.1, port 0: "),
     ],
 )

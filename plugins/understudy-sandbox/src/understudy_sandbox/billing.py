@@ -171,5 +171,6 @@ class Bill:
             "total_usd": format(total, "f"),
             "currency": "USD",
             "prices": {k: price_table()[k] for k in ("date", "source")},
+            "azure_prices": {k: price_table()["azure"][k] for k in ("date", "source")},
             "note": "Made by the understudy sandbox on this machine; no provider charges it.",
         }

@@ -188,14 +188,16 @@ def serve(
         typer.Option(help="NAME=REGION of an Azure resource; repeatable, the first is the root."),
     ] = None,
     azure_quota: Annotated[
-        int, typer.Option(help="Azure capacity for each model, sku and region (thousand TPM).")
+        int, typer.Option(min=1, help="Azure capacity for each model, sku and region (k TPM).")
     ] = 500,
-    deploy_seconds: Annotated[float, typer.Option(help="Time an Azure deployment takes.")] = 30.0,
-    token_seconds: Annotated[float, typer.Option(help="Life of an Entra token.")] = 3600.0,
+    deploy_seconds: Annotated[float, typer.Option(min=0, help="Time a deployment takes.")] = 30.0,
+    token_seconds: Annotated[float, typer.Option(min=1, help="Life of an Entra token.")] = 3600.0,
     tls: Annotated[
         bool, typer.Option("--tls", help="Listen with TLS too, by a throw-away authority.")
     ] = False,
-    tls_port: Annotated[int, typer.Option(help="TLS port; 0 picks a free one.")] = 0,
+    tls_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="TLS port; 0 picks a free one.")
+    ] = 0,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file of a certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
 ) -> None:
