@@ -55,10 +55,8 @@ def test_the_file_in_the_working_folder_is_found(tmp_path, monkeypatch):
 def test_relative_paths_start_at_the_file(tmp_path, monkeypatch):
     inner = tmp_path / "project"
     inner.mkdir()
-    file = write(
-        inner,
-        '[store]\nurl = "sqlite:///state.db"\n[data]\nroot = "sets"\n[costs]\nprice_tables = ["p.toml"]',
-    )
+    costs = '[costs]\nprice_tables = ["p.toml"]\n'
+    file = write(inner, f'{costs}[store]\nurl = "sqlite:///state.db"\n[data]\nroot = "sets"')
     monkeypatch.chdir(tmp_path)
     config = load_config(env={"UNDERSTUDY_CONFIG": str(file)})
     assert config.project == inner
