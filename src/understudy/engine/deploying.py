@@ -195,25 +195,17 @@ def intend(
         job_id=job.id,
         payload={"spec": asdict(spec)},
     )
-    tx.execute(
-        sa.insert(deployments).values(
-            operation=key,
-            job_id=job.id,
-            backend=backend,
-            name=spec.name,
-            serves_as=spec.name,
-            model=spec.model,
-            base_model=spec.base_model,
-            purpose=spec.purpose,
-            sku=spec.sku,
-            capacity=spec.capacity,
-            owner=spec.owner,
-            hourly_nanos=to_nanos(hourly),
-            delete_by=spec.delete_by,
-            state="starting",
-            created_at=now,
-        )
-    )
+    values = {
+        **asdict(spec),
+        "operation": key,
+        "job_id": job.id,
+        "backend": backend,
+        "serves_as": spec.name,
+        "hourly_nanos": to_nanos(hourly),
+        "state": "starting",
+        "created_at": now,
+    }
+    tx.execute(sa.insert(deployments).values(**values))
     return key
 
 
