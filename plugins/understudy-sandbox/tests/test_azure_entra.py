@@ -116,12 +116,28 @@ def test_the_resource_manager_sdk_deploys_over_tls(azure, azure_job) -> None:
         assert client.accounts.get(*where).location == "swedencentral"
         models = {m.name: m for m in client.accounts.list_models(*where)}
         assert models["gpt-4.1"].deprecation.fine_tune
-        assert {u.name.value for u in client.usages.list("swedencentral")}
+        quotas = {u.name.value for u in client.usages.list("swedencentral")}
+        assert "OpenAI.DeveloperTier.gpt-4o-mini-finetune" in quotas
+        assert quotas == {u.name.value for u in client.accounts.list_usages(*where).value}
         assert [m.model.name for m in client.models.list("swedencentral")]
         gone = client.deployments.begin_delete(*where, "sdk", polling_interval=0)
         azure.sandbox.advance(5)
         gone.result(timeout=30)
         assert not list(client.deployments.list(*where))
+
+
+def test_no_token_is_given_where_a_network_could_ask(tmp_path) -> None:
+    from types import SimpleNamespace
+
+    from understudy_sandbox.azure.face import ENTRA
+    from understudy_sandbox.config import Config
+    from understudy_sandbox.errors import ApiError
+
+    for host in ("127.0.0.1", "::1", "localhost"):
+        ENTRA.authorise(SimpleNamespace(config=Config(data=tmp_path, host=host)), None, False)
+    wide = SimpleNamespace(config=Config(data=tmp_path, host="0.0.0.0", api_key="sk-own"))
+    with pytest.raises(ApiError, match="on loopback only"):
+        ENTRA.authorise(wide, None, False)
 
 
 def test_a_token_is_for_one_plane(azure) -> None:

@@ -252,3 +252,14 @@ def test_three_jobs_run_and_twenty_wait_as_pending(azure, azure_file) -> None:
     first = jobs.retrieve(made[0].id)
     # The fourth began when a place came free, however far the clock leapt.
     assert done.finished_at - first.finished_at >= 10
+
+
+def test_five_jobs_of_the_developer_tier_run_at_once(azure, azure_file) -> None:
+    jobs = azure.classic.fine_tuning.jobs
+    made = [azure.create(azure_file, tier="developerTier", seed=1) for _ in range(6)]
+    azure.reach(lambda: jobs.retrieve(made[4].id), "running", step=1)
+    assert [jobs.retrieve(j.id).status for j in made] == ["running"] * 5 + ["pending"]
+    jobs.cancel(made[0].id)
+    azure.reach(lambda: jobs.retrieve(made[5].id), "running", step=1)
+    for job in made[1:]:
+        jobs.cancel(job.id)

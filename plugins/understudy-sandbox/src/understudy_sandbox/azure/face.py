@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy_sandbox.azure.entra import ARM_AUDIENCES, DATA_AUDIENCES, Refused, verify
+from understudy_sandbox.config import LOOPBACK
 from understudy_sandbox.errors import ApiError, json_response
 from understudy_sandbox.faces import Face, bearer, is_key
 
@@ -138,8 +139,16 @@ def entra_error(error: ApiError) -> Response:
     )
 
 
-def _anyone(_provider: Provider, _request: Request, _admin: bool) -> None:
-    """Tokens are given to whom has none yet."""
+def _this_machine(provider: Provider, _request: Request, _admin: bool) -> None:
+    # Its client secret is public and its metadata service asks for none: on a network, a token
+    # would be a way around the key.
+    if provider.config.host not in LOOPBACK:
+        raise ApiError(
+            403,
+            f"The sandbox listens on {provider.config.host} and gives tokens on loopback only. "
+            "Use its API key, or let it listen on 127.0.0.1.",
+            code="access_denied",
+        )
 
 
 def home_of(request: Request) -> str:
@@ -156,4 +165,4 @@ V1 = Face(
 )
 CLASSIC = replace(V1, authorise=partial(_check_data, classic=True))
 ARM = Face(authorise=_check_arm, refuse=azure_error, request_id="x-ms-request-id")
-ENTRA = Face(authorise=_anyone, refuse=entra_error, request_id="x-ms-request-id")
+ENTRA = Face(authorise=_this_machine, refuse=entra_error, request_id="x-ms-request-id")

@@ -23,6 +23,7 @@ _ACTIONS = {
     "arm.deployments.delete": f"{_SERVICE}/deployments/delete",
     "arm.accounts.get": f"{_SERVICE}/read",
     "arm.accounts.list_models": f"{_SERVICE}/models/read",
+    "arm.accounts.list_usages": f"{_SERVICE}/usages/read",
     "arm.models.list": "Microsoft.CognitiveServices/locations/models/read",
     "arm.usages.list": "Microsoft.CognitiveServices/locations/usages/read",
 }

@@ -233,7 +233,10 @@ def _models(provider: Provider, region: str) -> list[dict[str, Any]]:
 async def usages(provider: Provider, request: Request) -> Response:
     """GET of a region's quotas and what is used of them."""
     _subscription(request)
-    region = request.path_params["location"]
+    return json_response({"value": _usages(provider, request.path_params["location"])})
+
+
+def _usages(provider: Provider, region: str) -> list[dict[str, Any]]:
     provider.deployments.settle()
     made = []
     for base in BASES:
@@ -252,7 +255,13 @@ async def usages(provider: Provider, request: Request) -> Response:
                             "unit": "Count",
                         }
                     )
-    return json_response({"value": made})
+    return made
+
+
+async def account_usages(provider: Provider, request: Request) -> Response:
+    """GET of the quotas that a resource draws on: those of its region."""
+    _, region = _account(provider, request)
+    return json_response({"value": _usages(provider, region)})
 
 
 async def permissions(provider: Provider, request: Request) -> Response:
@@ -297,6 +306,7 @@ OPERATIONS = (
     _arm("operations.get", "GET", f"{_REGION}/operationResults/{{operation}}", operation),
     _arm("accounts.get", "GET", _ACCOUNT, account),
     _arm("accounts.list_models", "GET", f"{_ACCOUNT}/models", account_models),
+    _arm("accounts.list_usages", "GET", f"{_ACCOUNT}/usages", account_usages),
     _arm("models.list", "GET", f"{_REGION}/models", location_models),
     _arm("usages.list", "GET", f"{_REGION}/usages", usages),
     _arm(
