@@ -79,7 +79,8 @@ class DeploymentRecord:
     def to_json(self) -> dict[str, Json]:
         """The record as JSON; money as a decimal string."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return values | {"hourly": None if self.hourly is None else format(self.hourly, "f")}
+        hourly = None if self.hourly is None else format(self.hourly.normalize(), "f")
+        return values | {"hourly": hourly}
 
 
 def of_job(tx: sa.Connection, job_id: str) -> Iterator[DeploymentRecord]:
