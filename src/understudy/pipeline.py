@@ -302,8 +302,7 @@ def adopt_run(project: Project, engine: Engine, prepared: Prepared, remote_id: s
         NotFound: the provider has no such job.
     """
     with project.store.write() as tx:
-        budget = _open_budget(tx, prepared)
-    budget.require(prepared.estimate.at_most)
+        _open_budget(tx, prepared)
     return adopting.adopt(
         engine,
         plan=_plan(prepared),

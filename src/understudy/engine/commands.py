@@ -19,7 +19,7 @@ from understudy.store import schema
 
 __all__ = ["attach", "cancel", "change_deployment", "pause", "resume", "retry", "submit"]
 
-_TRAINED = (State.REGISTERING, State.EVALUATING)
+_TRAINED = frozenset({State.REGISTERING, State.EVALUATING})
 
 
 def submit(
@@ -139,10 +139,12 @@ def _wish(engine: Engine, job_id: str, event: Event, wish: str) -> State:
     now = engine.now()
     with engine.store.write() as tx:
         job = _locked(tx, job_id)
-        if event is Event.CANCEL and job.stage in _TRAINED:
+        left = next((one for one in (job.state, job.stage) if one in _TRAINED), None)
+        if event is Event.CANCEL and left is not None:
+            retry = f"`understudy jobs retry {job.id}` goes on with it"
             raise ConfigError(
                 f"{job.id} has its model already, so there is nothing left to cancel; "
-                f"`understudy jobs retry {job.id}` goes on with {job.stage.value}"
+                f"{left.value} is next: {'it goes on by itself' if job.stage is None else retry}"
             )
         state = jobs.apply(
             tx, job.id, event, at=now, cause=f"{wish} was asked for", worker=engine.worker
