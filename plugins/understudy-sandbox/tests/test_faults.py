@@ -239,12 +239,20 @@ def test_every_operation_named_in_the_readme_exists() -> None:
     import re
     from pathlib import Path
 
+    from understudy_sandbox.azure.routes import OPERATIONS as AZURE
     from understudy_sandbox.routes import OPERATIONS
 
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    part = readme.partition("stands for anything:")[2].partition("A rule lets")[0]
-    named = set()
-    for text in re.findall(r"`([^`]+)`", part):
-        stem, _, rest = "".join(text.split()).partition("{")
-        named |= {stem + end for end in rest.rstrip("}").split(",")}
-    assert named == {op.name for op in OPERATIONS if not op.admin}
+
+    def named(begins: str, ends: str) -> set[str]:
+        part = readme.partition(begins)[2].partition(ends)[0]
+        found = set()
+        for text in re.findall(r"`([^`]+)`", part):
+            stem, _, rest = "".join(text.split()).partition("{")
+            found |= {stem + end for end in rest.rstrip("}").split(",")}
+        return found
+
+    openai = named("stands for anything:", "A rule lets")
+    assert openai == {op.name for op in OPERATIONS if not op.admin}
+    own = named("on both data planes, and these of their own:", "All kinds above")
+    assert own == {op.name for op in AZURE} - openai
