@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,9 +123,8 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         # The driver's own implicit BEGIN comes too late: reads before the first write would see
         # a state that somebody else may change. See _on_begin.
         dbapi.isolation_level = None
-        dbapi.execute("PRAGMA journal_mode=WAL")
-        dbapi.execute("PRAGMA synchronous=FULL")
-        dbapi.execute("PRAGMA foreign_keys=ON")
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            _set(dbapi, pragma)
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
@@ -131,6 +132,19 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _set(dbapi: Any, pragma: str) -> None:
+    """Set a pragma; while others open or close the file, the driver's timeout does not hold."""
+    for left in reversed(range(600)):
+        try:
+            dbapi.execute(f"PRAGMA {pragma}")
+        except sqlite3.OperationalError as error:
+            if not left or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _migrate(store: Store) -> None:
