@@ -117,6 +117,19 @@ class PriceBook:
         sheet, row = self._require("hosting", lambda sheet: sheet.hosting, provider, base, tier)
         return HourPrice(usd_per_hour=row.usd_per_hour, **_origin(sheet, row.note))
 
+    def tiers_of(self, provider: str, base_model: str) -> list[str]:
+        """The tiers in which fine-tunes of a model are trained or hosted, in the table's order."""
+        base, _ = base_of(base_model)
+        default = self._tiers(provider).default
+        found = dict.fromkeys(
+            row.tier or default
+            for table in self._usable()
+            for rows in (_training_rows, _hosting_rows)
+            for _, row in _pairs(table, rows, provider)
+            if base in row.models or EVERY_MODEL in row.models
+        )
+        return list(found)
+
     def inference_price(
         self,
         provider: str,
@@ -264,6 +277,14 @@ class PriceBook:
             "that of understudy/costs/training_prices.toml) and name its file in [costs] "
             "price_tables of understudy.toml."
         )
+
+
+def _training_rows(sheet: Sheet) -> Iterable[Row]:
+    return sheet.training
+
+
+def _hosting_rows(sheet: Sheet) -> Iterable[Row]:
+    return sheet.hosting
 
 
 def _inference(*, fine_tuned: bool) -> Rows[InferenceRow]:

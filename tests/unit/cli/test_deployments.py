@@ -302,3 +302,18 @@ def test_the_estimate_has_a_line_for_hosting(home: Home):
     assert Decimal(lines["hosting"]["at_most"]) == Decimal("40.80")
     assert Decimal(lines["hosting"]["expected"]) == Decimal("1.70")
     assert any("taken down" in note for note in said.json["estimate"]["notes"])
+
+
+def test_compare_shows_each_tier_and_the_break_even(home: Home):
+    said = home.call(
+        "estimate", "recipe.toml", "--compare", "--teacher", "teacher", "--calls-a-day", "1000"
+    )
+    assert said.code == ExitCode.OK, said.err
+    rows = {row[0]: row for row in said.rows}
+    assert rows["tier"][-1] == "a day"
+    assert rows["standard"][2] == "$1.70"
+    assert rows["standard"][4].endswith("calls")
+    assert rows["developer"][4] == "0 calls"
+    as_json = home.call("estimate", "recipe.toml", "--compare", "--json").json["comparison"]
+    assert as_json["teacher"] is None
+    assert {tier["tier"] for tier in as_json["tiers"]} == {"standard", "developer"}
