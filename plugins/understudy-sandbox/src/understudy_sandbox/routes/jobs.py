@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from understudy_sandbox.config import Timings
     from understudy_sandbox.provider import Provider
     from understudy_sandbox.state import Doc
 
@@ -65,6 +66,10 @@ def _seed(body: CreateJob, blob: str, asked: Doc) -> int:
     return int.from_bytes(mixed[:4], "big") % 2**31
 
 
+def _timings(times: Timings) -> dict[str, float]:
+    return {name: getattr(times, name) for name in ("validating", "queued", "running", "pausing")}
+
+
 async def create(provider: Provider, request: Request) -> Response:
     """POST /fine_tuning/jobs."""
     body = await body_of(request, CreateJob)
@@ -92,7 +97,6 @@ def take_job(provider: Provider, body: CreateJob, *, home: str, **more: Any) -> 
         if body.validation_file
         else None
     )
-    times = provider.config.timings
     job = new_job(
         created=provider.clock.now(),
         model=base.name,
@@ -108,12 +112,7 @@ def take_job(provider: Provider, body: CreateJob, *, home: str, **more: Any) -> 
         suffix=body.suffix,
         metadata=body.metadata,
         integrations=[i.model_dump(exclude_none=True) for i in body.integrations or ()],
-        timings={
-            "validating": times.validating,
-            "queued": times.queued,
-            "running": times.running,
-            "pausing": times.pausing,
-        },
+        timings=_timings(provider.config.timings),
         home=home,
         **more,
     )

@@ -106,20 +106,23 @@ async def put(provider: Provider, request: Request) -> Response:
     found = provider.deployments.find(account, name)
     if found is not None:
         return _update(provider, request, body, found)
+    doc = _made(provider, body, account=account, region=region, name=name)
+    now = provider.clock.now()
+    headers = _follow(provider, request, doc, "put")
+    return json_response(deployment_view(doc, now), status=201, headers=headers)
+
+
+def _made(provider: Provider, body: PutDeployment, *, account: str, region: str, name: str) -> Doc:
     place = check_place(provider, account, region, body)
-    now, settings = provider.clock.now(), provider.config.azure
-    model = {
-        "format": body.properties.model.format,
-        "name": place.name,
-        "version": place.version,
-    }
-    source = source_account(body.properties.model)
-    doc = provider.deployments.put(
+    now, asked = provider.clock.now(), body.properties.model
+    model = {"format": asked.format, "name": place.name, "version": place.version}
+    source = source_account(asked)
+    return provider.deployments.put(
         new_deployment(
             account=account,
             name=name,
             created=now,
-            ready=now + settings.deploy_seconds,
+            ready=now + provider.config.azure.deploy_seconds,
             region=region,
             sku=body.sku.name,
             capacity=body.sku.capacity,
@@ -129,8 +132,6 @@ async def put(provider: Provider, request: Request) -> Response:
             tuned=place.tuned,
         )
     )
-    headers = _follow(provider, request, doc, "put")
-    return json_response(deployment_view(doc, now), status=201, headers=headers)
 
 
 def _update(provider: Provider, request: Request, body: PutDeployment, doc: Doc) -> Response:
