@@ -166,7 +166,7 @@ def serve(
     ] = DEFAULT_KEY,
     clock: Annotated[str | None, typer.Option(help="Sandbox time at the anchor, ISO 8601.")] = None,
     clock_speed: Annotated[
-        float | None, typer.Option(min=0.001, help="Sandbox seconds a real second.")
+        float | None, typer.Option(min=0, help="Sandbox seconds a real second; 0 stands still.")
     ] = None,
     clock_anchor: Annotated[
         float | None, typer.Option(help="Real Unix seconds that several processes share.")
