@@ -129,9 +129,9 @@ def test_the_resource_manager_sdk_deploys_over_tls(azure, azure_job) -> None:
 def test_no_token_is_given_where_a_network_could_ask(tmp_path) -> None:
     from types import SimpleNamespace
 
-    from understudy_sandbox.azure.face import ENTRA
     from understudy_sandbox.config import Config
     from understudy_sandbox.errors import ApiError
+    from understudy_sandbox.routes.azure.face import ENTRA
 
     for host in ("127.0.0.1", "::1", "localhost"):
         ENTRA.authorise(SimpleNamespace(config=Config(data=tmp_path, host=host)), None, False)

@@ -20,8 +20,7 @@ from understudy_sandbox.batchfile import (
 )
 from understudy_sandbox.billing import Priced
 from understudy_sandbox.errors import ApiError
-from understudy_sandbox.faces import OPENAI_HOME
-from understudy_sandbox.state import new_id
+from understudy_sandbox.state import OPENAI_HOME, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from understudy_sandbox.billing import Priced
 from understudy_sandbox.clock import shutdown_day
 from understudy_sandbox.errors import ApiError, no_model
-from understudy_sandbox.faces import OPENAI_HOME
+from understudy_sandbox.state import OPENAI_HOME
 
 if TYPE_CHECKING:
     from understudy_sandbox.clock import Clock

@@ -143,7 +143,7 @@ def _with_status(body: dict[str, Any], value: str) -> dict[str, Any]:
 
 
 def _mark(provider: Provider, rule: Rule, name: str) -> None:
-    azure.mark(provider, rule, name)
+    azure.mark(provider.deployments, rule, name)
     docs = provider.state.docs
     if rule.do == "list_lag":
         for kind in ("job", "batch", "file"):

@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from understudy_sandbox.errors import ApiError
+from understudy_sandbox.state import OPENAI_HOME
 
 if TYPE_CHECKING:
     from understudy_sandbox.provider import Provider
 
-OPENAI_HOME = "openai"
 Authorise: TypeAlias = Callable[["Provider", Request, bool], None]
 
 

@@ -11,11 +11,10 @@ from understudy_sandbox.billing import Bill
 from understudy_sandbox.catalog import Catalog
 from understudy_sandbox.clock import open_clock
 from understudy_sandbox.errors import ApiError
-from understudy_sandbox.faces import OPENAI_HOME
 from understudy_sandbox.faults import Faults
 from understudy_sandbox.fits import Fits
 from understudy_sandbox.holds import Holds
-from understudy_sandbox.state import State
+from understudy_sandbox.state import OPENAI_HOME, State
 from understudy_sandbox.timeline import status
 from understudy_sandbox.training import Trainer
 

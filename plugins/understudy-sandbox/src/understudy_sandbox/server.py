@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -16,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from understudy_sandbox.azure.face import azure_error, nothing_here
 from understudy_sandbox.effects import after, before
 from understudy_sandbox.errors import INVALID, ApiError
 from understudy_sandbox.faces import OPENAI, Face
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from understudy_sandbox.config import Config
 
 Handler: TypeAlias = Callable[[Provider, Request], Awaitable[Response]]
-_AZURE = re.compile(r"/openai/|^/subscriptions/")
 _TICK = 0.05  # real seconds
 
 
@@ -85,8 +82,6 @@ def _endpoint(provider: Provider, operation: Operation) -> Callable[[Request], A
 
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    if _AZURE.search(request.url.path):
-        return azure_error(nothing_here() if status == 404 else ApiError(status, str(error)))
     if status == 405:
         message = f"Not allowed to {request.method} on {request.url.path}."
         return ApiError(405, message, code="method_not_supported").response()
@@ -105,7 +100,6 @@ async def _crashed(_request: Request, _error: Exception) -> Response:
 
 def build_app(config: Config) -> Starlette:
     """The ASGI application of a sandbox; its provider is at ``app.state.provider``."""
-    from understudy_sandbox.azure.routes import OPERATIONS as AZURE
     from understudy_sandbox.routes import OPERATIONS
 
     provider = Provider(config)
@@ -127,10 +121,7 @@ def build_app(config: Config) -> Starlette:
             await asyncio.to_thread(provider.close)
 
     app = Starlette(
-        routes=[
-            Route(op.path, _endpoint(provider, op), methods=[op.method])
-            for op in OPERATIONS + AZURE
-        ],
+        routes=[Route(op.path, _endpoint(provider, op), methods=[op.method]) for op in OPERATIONS],
         exception_handlers={HTTPException: _http_error, Exception: _crashed},
         lifespan=lifespan,
     )

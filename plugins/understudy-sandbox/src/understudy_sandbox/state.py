@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Doc: TypeAlias = dict[str, Any]
+OPENAI_HOME = "openai"  # the resource that files, jobs and batches of OpenAI's wire belong to
 
 KINDS = (
     "file",

@@ -12,9 +12,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from understudy_sandbox import jobview, timeline
-from understudy_sandbox.faces import OPENAI_HOME
 from understudy_sandbox.fits import FitSpec, spec_of
-from understudy_sandbox.state import new_id
+from understudy_sandbox.state import OPENAI_HOME, new_id
 from understudy_sandbox.tokens import default_epochs
 from understudy_sandbox.validate import Problem, check_file
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from understudy_sandbox.azure.placing import no_quota
+from understudy_sandbox.azure.offers import no_quota
 from understudy_sandbox.azure.settings import CLIENT_ID, OBJECT_ID
 from understudy_sandbox.errors import ApiError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from understudy_sandbox.azure.deployments import Deployments
     from understudy_sandbox.faults import Rule
-    from understudy_sandbox.provider import Provider
 
 _SERVICE = "Microsoft.CognitiveServices/accounts"
 _ACTIONS = {
@@ -103,7 +103,7 @@ def preset(rule: Rule, request: Request, operation: str) -> ApiError | None:
     return None
 
 
-def mark(provider: Provider, rule: Rule, name: str) -> None:
+def mark(deployments: Deployments, rule: Rule, name: str) -> None:
     """Give a deployment its fate; ``name`` is the id that the reply shows."""
     parts = name.lower().split("/")
     if "deployments" not in parts:
@@ -114,9 +114,9 @@ def mark(provider: Provider, rule: Rule, name: str) -> None:
             "code": rule.code or "InternalServerError",
             "message": rule.message or "The deployment could not be provisioned. Make it again.",
         }
-        provider.deployments.force(key, fails_after=rule.seconds, failure=failure)
+        deployments.force(key, fails_after=rule.seconds, failure=failure)
     if rule.do == "list_lag":
-        provider.deployments.hide(key, rule.seconds)
+        deployments.hide(key, rule.seconds)
 
 
 def _instant(seconds: Any) -> Any:

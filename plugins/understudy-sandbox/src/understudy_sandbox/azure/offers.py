@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from understudy_sandbox.azure.settings import TRAINS_IN
+from understudy_sandbox.errors import ApiError
 
 if TYPE_CHECKING:
     from understudy_sandbox.catalog import Catalog
@@ -50,6 +51,17 @@ def localized(sku: str, base: str, *, tuned: bool) -> str:
 def fits_sku(sku: str, *, tuned: bool) -> bool:
     """Whether a kind of model is served under a sku; batch is for base models only."""
     return sku in (_FOR_TUNED if tuned else _FOR_BASE)
+
+
+def no_quota(what: str, wanted: int, used: int, limit: int) -> ApiError:
+    """ARM's refusal of capacity that the subscription does not have."""
+    return ApiError(
+        400,
+        f"This operation require {wanted} new capacity in quota {what}, which is bigger than the "
+        f"current available capacity {limit - used}. The current quota usage is {used} and the "
+        f"quota limit is {limit} for quota {what}.",
+        code="InsufficientQuota",
+    )
 
 
 def _instant(day: str) -> str:

@@ -1,10 +1,11 @@
-"""Every operation of the wire."""
+"""Every operation of every wire."""
 
 from __future__ import annotations
 
 from understudy_sandbox.routes import admin, batches, chat, files, jobs, models, uploads
+from understudy_sandbox.routes.azure import OPERATIONS as AZURE
 
-OPERATIONS = (
+OPENAI = (
     *files.OPERATIONS,
     *jobs.OPERATIONS,
     *models.OPERATIONS,
@@ -13,3 +14,4 @@ OPERATIONS = (
     *uploads.OPERATIONS,
     *admin.OPERATIONS,
 )
+OPERATIONS = OPENAI + AZURE

@@ -13,10 +13,10 @@ from understudy_sandbox.batching import (
     status_of,
 )
 from understudy_sandbox.errors import ApiError, json_response, not_found
-from understudy_sandbox.faces import OPENAI_HOME
 from understudy_sandbox.routes.paging import ends, page
 from understudy_sandbox.schemas import CreateBatch, body_of
 from understudy_sandbox.server import Operation
+from understudy_sandbox.state import OPENAI_HOME
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -10,11 +10,11 @@ import orjson
 
 from understudy_sandbox import timeline
 from understudy_sandbox.errors import ApiError, json_response
-from understudy_sandbox.faces import OPENAI_HOME
 from understudy_sandbox.jobview import checkpoints, events, job_view
 from understudy_sandbox.routes.paging import ends, page
 from understudy_sandbox.schemas import CreateJob, Hyperparameters, body_of
 from understudy_sandbox.server import Operation
+from understudy_sandbox.state import OPENAI_HOME
 from understudy_sandbox.training import new_job
 
 if TYPE_CHECKING:

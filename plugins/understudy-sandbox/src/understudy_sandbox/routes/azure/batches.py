@@ -8,11 +8,11 @@ import orjson
 
 from understudy_sandbox.azure import views
 from understudy_sandbox.azure.batchfile import MAX_REQUESTS
-from understudy_sandbox.azure.routes.places import Place
-from understudy_sandbox.azure.routes.shared import location
 from understudy_sandbox.azure.schemas import AzureBatch
 from understudy_sandbox.errors import ApiError, json_response
 from understudy_sandbox.routes import batches
+from understudy_sandbox.routes.azure.places import Place
+from understudy_sandbox.routes.azure.shared import location
 from understudy_sandbox.routes.files import file_view
 from understudy_sandbox.schemas import body_of
 

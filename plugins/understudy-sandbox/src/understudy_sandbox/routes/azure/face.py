@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from understudy_sandbox.azure.entra import ARM_AUDIENCES, DATA_AUDIENCES, Refused, verify
 from understudy_sandbox.config import LOOPBACK
 from understudy_sandbox.errors import ApiError, json_response
 from understudy_sandbox.faces import Face, bearer, is_key
+from understudy_sandbox.routes.azure.tokens import ARM_AUDIENCES, DATA_AUDIENCES, Refused, verify
 
 if TYPE_CHECKING:
     from understudy_sandbox.provider import Provider

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from understudy_sandbox.azure.face import CLASSIC, V1
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy_sandbox.routes.azure.face import ARM, CLASSIC, V1, nothing_here
 from understudy_sandbox.server import Handler, Operation
+
+if TYPE_CHECKING:
+    from understudy_sandbox.provider import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +47,21 @@ def data_plane(places: Sequence[Place]) -> Iterator[Operation]:
                         handler=place.handler,
                         face=V1 if v1 else CLASSIC,
                     )
+
+
+async def _nothing(_provider: Provider, _request: Request) -> Response:
+    raise nothing_here()
+
+
+def nowhere() -> Iterator[Operation]:
+    """Paths of Azure's that lead nowhere; its gateway says so in its own envelope."""
+    for root in ("/openai", "/accounts/{account}/openai", "/subscriptions"):
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            yield Operation(
+                name="nowhere",
+                method=method,
+                path=f"{root}/{{rest:path}}",
+                handler=_nothing,
+                admin=True,
+                face=ARM if root == "/subscriptions" else V1,
+            )

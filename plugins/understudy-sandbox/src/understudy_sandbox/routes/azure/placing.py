@@ -113,14 +113,6 @@ def _check_quota(
     if instead_of is not None and instead_of["sku"] == sku:
         used -= instead_of["capacity"]
     if used + wanted > limit:
-        raise no_quota(offers.localized(sku, place.base, tuned=place.tuned), wanted, used, limit)
-
-
-def no_quota(what: str, wanted: int, used: int, limit: int) -> ApiError:
-    """ARM's refusal of capacity that the subscription does not have."""
-    return _invalid(
-        f"This operation require {wanted} new capacity in quota {what}, which is bigger than the "
-        f"current available capacity {limit - used}. The current quota usage is {used} and the "
-        f"quota limit is {limit} for quota {what}.",
-        "InsufficientQuota",
-    )
+        raise offers.no_quota(
+            offers.localized(sku, place.base, tuned=place.tuned), wanted, used, limit
+        )

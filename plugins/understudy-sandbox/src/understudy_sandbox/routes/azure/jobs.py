@@ -8,9 +8,6 @@ from uuid import uuid4
 from starlette.responses import Response
 
 from understudy_sandbox.azure import views
-from understudy_sandbox.azure.face import api_version
-from understudy_sandbox.azure.routes.places import Place
-from understudy_sandbox.azure.routes.shared import is_v1, location
 from understudy_sandbox.azure.schemas import job_body
 from understudy_sandbox.azure.tiers import (
     PRICE_TIERS,
@@ -24,6 +21,9 @@ from understudy_sandbox.azure.tiers import (
 from understudy_sandbox.errors import ApiError, json_response
 from understudy_sandbox.jobview import checkpoints, events, job_view
 from understudy_sandbox.routes import jobs
+from understudy_sandbox.routes.azure.face import api_version
+from understudy_sandbox.routes.azure.places import Place
+from understudy_sandbox.routes.azure.shared import is_v1, location
 from understudy_sandbox.routes.paging import ends, page
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ import orjson
 from starlette.responses import Response
 
 from understudy_sandbox.azure import views
-from understudy_sandbox.azure.routes.places import Place
-from understudy_sandbox.azure.routes.shared import is_v1, location
 from understudy_sandbox.azure.schemas import ImportFile
 from understudy_sandbox.config import LOOPBACK
 from understudy_sandbox.errors import ApiError, json_response
 from understudy_sandbox.routes import files, uploads
+from understudy_sandbox.routes.azure.places import Place
+from understudy_sandbox.routes.azure.shared import is_v1, location
 from understudy_sandbox.schemas import body_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from understudy_sandbox.azure import views
-from understudy_sandbox.azure.routes.places import Place
 from understudy_sandbox.errors import ApiError, json_response
+from understudy_sandbox.routes.azure.places import Place
 from understudy_sandbox.routes.chat import answered, streamed
 from understudy_sandbox.schemas import ChatRequest, validated
 

@@ -10,12 +10,12 @@ from starlette.responses import Response
 from understudy_sandbox.azure import offers
 from understudy_sandbox.azure.armview import account_view, deployment_view
 from understudy_sandbox.azure.deployments import new_deployment
-from understudy_sandbox.azure.face import ARM, api_version
-from understudy_sandbox.azure.placing import check_place, source_account
 from understudy_sandbox.azure.schemas import PutDeployment
 from understudy_sandbox.azure.settings import RESOURCE_GROUP, SUBSCRIPTION
 from understudy_sandbox.catalog import BASES
 from understudy_sandbox.errors import ApiError, json_response
+from understudy_sandbox.routes.azure.face import ARM, api_version
+from understudy_sandbox.routes.azure.placing import check_place, source_account
 from understudy_sandbox.schemas import body_of
 from understudy_sandbox.server import Operation
 

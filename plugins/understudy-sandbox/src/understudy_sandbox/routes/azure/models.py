@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from understudy_sandbox.azure.routes.places import Place
-from understudy_sandbox.azure.routes.shared import is_v1
 from understudy_sandbox.errors import json_response
 from understudy_sandbox.routes import models
+from understudy_sandbox.routes.azure.places import Place
+from understudy_sandbox.routes.azure.shared import is_v1
 
 if TYPE_CHECKING:
     from starlette.requests import Request

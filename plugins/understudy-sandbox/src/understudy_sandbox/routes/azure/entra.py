@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from understudy_sandbox.azure.entra import issue
-from understudy_sandbox.azure.face import ENTRA
 from understudy_sandbox.azure.settings import CLIENT_ID, CLIENT_SECRET, TENANT
 from understudy_sandbox.errors import ApiError, json_response
+from understudy_sandbox.routes.azure.face import ENTRA
+from understudy_sandbox.routes.azure.tokens import issue
 from understudy_sandbox.server import Operation
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from understudy_sandbox.azure.routes import (
+from understudy_sandbox.routes.azure import (
     arm,
     batches,
     entra,
@@ -19,4 +19,5 @@ OPERATIONS = (
     ),
     *arm.OPERATIONS,
     *entra.OPERATIONS,
+    *places.nowhere(),
 )
