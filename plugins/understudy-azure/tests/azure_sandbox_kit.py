@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
+from azure_kit import MODEL, rows_of
 from openai_adapter_kit import SandboxAdapter
 from openai_sandbox_kit import SteppedSandbox, ThreadSandbox
 from understudy.backend import Backend
-from understudy.model import DeploymentSpec, Handle, JobSpec, RemoteState
+from understudy.model import DeploymentSpec, Handle, JobSpec, RemoteState, UploadReady
 from understudy.testing import ManualClock
 from understudy_azure.backend import AzureBackend
 from understudy_azure.plugin import understudy_backends
@@ -73,6 +75,34 @@ def principal(sandbox: SteppedSandbox, **given: Any) -> AzureSettings:
         **given,
     }
     return settings_for(sandbox, **chosen)
+
+
+def backend_of(settings: AzureSettings) -> AzureBackend:
+    return AzureBackend(name="azure", settings=settings, clock=ManualClock())
+
+
+def job_of(folder: Path, **fields: Any) -> JobSpec:
+    given: dict[str, Any] = {
+        "base_model": MODEL,
+        "method": "supervised",
+        "training": rows_of(folder / "train.jsonl", count=10),
+        "hyperparameters": {"n_epochs": 2},
+        **fields,
+    }
+    return JobSpec(**given)
+
+
+def uploaded(backend: AzureBackend, sandbox: SteppedSandbox, spec: JobSpec, key: str) -> Handle:
+    files = backend.upload(spec, key=key)
+    sandbox.advance(2)
+    assert backend.poll_upload(files) == UploadReady()
+    return files
+
+
+def trained(backend: AzureBackend, sandbox: SteppedSandbox, spec: JobSpec, key: str) -> Handle:
+    job = backend.create(spec, uploaded(backend, sandbox, spec, key), key=key)
+    sandbox.until(job.id, "succeeded")
+    return job
 
 
 class Watched(AzureBackend):

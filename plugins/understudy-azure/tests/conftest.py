@@ -12,9 +12,8 @@ import pytest
 from understudy.model import JobSpec
 
 # Tests are imported by path (importlib mode), which puts no folder on the path for helpers.
-HERE = Path(__file__).parent
-# Those of the plugin that this one builds on are used as they are.
-sys.path[:0] = [str(HERE), str(HERE.parents[1] / "understudy-openai" / "tests")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "understudy-openai" / "tests"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from azure_kit import MODEL, Manager, Wire, arm_backend, make_backend, managed, rows_of
 
@@ -62,3 +61,43 @@ def spec(tmp_path: Path) -> JobSpec:
         seed=7,
         metadata={"team": "search"},
     )
+
+
+# -- a real server -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def shared_sandbox() -> Iterator[Any]:
+    pytest.importorskip("understudy_sandbox", reason="needs the sandbox plugin")
+    from openai_sandbox_kit import QUICK, SECRET, SteppedSandbox
+
+    with SteppedSandbox(api_key=SECRET, tls=True, deploy_seconds=5, **QUICK) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(shared_sandbox: Any) -> Iterator[Any]:
+    shared_sandbox.faults()
+    yield shared_sandbox
+    shared_sandbox.faults()
+    shared_sandbox.finish()
+
+
+@pytest.fixture
+def live(sandbox: Any) -> Iterator[Any]:
+    """A backend with a service principal for both planes, over TLS, on v1."""
+    from azure_sandbox_kit import backend_of, principal
+
+    made = backend_of(principal(sandbox))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def keyed(sandbox: Any) -> Iterator[Any]:
+    """A backend with a key, on the classic surface."""
+    from azure_sandbox_kit import backend_of, settings_for
+
+    made = backend_of(settings_for(sandbox, surface="classic"))
+    yield made
+    made.close()

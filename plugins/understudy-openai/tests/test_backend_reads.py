@@ -16,6 +16,7 @@ from openai_kit import FILES, JOB, JOBS, KEY, Wire, error, job, make_backend, pa
 from understudy.errors import (
     InvalidData,
     NotFound,
+    OutcomeUnknown,
     Unavailable,
 )
 from understudy.model import (
@@ -117,10 +118,10 @@ def test_one_completion_is_one_request(backend: Any, wire: Wire) -> None:
     assert (reply.usage.input, reply.usage.output, reply.usage.cached) == (9, 2, 4)
     assert wire.body()["a_name_of_another_server"] == 1
     wire.on("POST", "/chat/completions", error(500, "x"))
-    with pytest.raises(Unavailable):
+    with pytest.raises(OutcomeUnknown):
         backend.complete(asked, timeout=5)
     wire.on("POST", "/chat/completions", {"choices": []})
-    with pytest.raises(Unavailable, match="no answer"):
+    with pytest.raises(OutcomeUnknown, match="no answer"):
         backend.complete(asked, timeout=5)
     assert len(wire.requests) == 3
 

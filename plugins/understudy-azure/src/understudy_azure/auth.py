@@ -6,7 +6,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
 from azure.identity import (
     ClientSecretCredential,
     CredentialUnavailableError,
@@ -56,18 +61,25 @@ class Tokens:
         except CredentialUnavailableError as error:
             text, absent, status = str(error), True, None
         except ClientAuthenticationError as error:
+            if isinstance(error.__cause__, ServiceRequestError | ServiceResponseError):
+                raise self._unreached(error.__cause__) from None
             text, absent = str(error), False
             status = getattr(error.response, "status_code", None)
         except AzureError as error:
-            raise Unavailable(
-                f"backend {self._name!r}: no token, since {self._settings.authority_host} or the "
-                f"identity endpoint did not answer ({type(error).__name__}). It is tried again."
-            ) from None
+            raise self._unreached(error) from None
         except ValueError as error:
             text, absent, status = str(error), True, None
         raise token_error(
             text, name=self._name, absent=absent, status=status, secrets=self.secrets()
         ) from None
+
+    def _unreached(self, error: AzureError) -> Unavailable:
+        distrust = "certificate" in str(error).lower()
+        fix = "Set ca_file to its certificate authority." if distrust else "It is tried again."
+        return Unavailable(
+            f"backend {self._name!r}: no token, since {self._settings.authority_host} or the "
+            f"identity endpoint did not answer ({type(error).__name__}). {fix}"
+        )
 
     def for_data(self) -> str:
         """A token for the data plane."""

@@ -195,6 +195,15 @@ RULES: tuple[Rule, ...] = (
         "that sku in the region.",
     ),
     Rule(
+        name="unknown sku",
+        error=InvalidData,
+        codes=("InvalidSku", "SkuNotSupported", "SkuNotAvailable", "InvalidResourceProperties"),
+        words=r"\bsku\b.{0,120}\b(?:not|invalid|unknown)|\b(?:invalid|unknown)\b.{0,60}\bsku\b",
+        statuses=(400, 404, 409),
+        fix="Set the sku (deployment.evaluation_sku in a recipe, --sku) to one that the model has "
+        "in this region, such as Standard, GlobalStandard, DataZoneStandard or DeveloperTier.",
+    ),
+    Rule(
         name="wrong region",
         error=InvalidData,
         codes=("LocationNotAvailableForResourceType", "DeploymentModelNotSupported"),
@@ -203,15 +212,6 @@ RULES: tuple[Rule, ...] = (
         statuses=(400, 403, 404, 409),
         fix="The model is not in this account's region: set source to the ARM id of the account "
         "where it was trained, or use an account in a region that offers it.",
-    ),
-    Rule(
-        name="unknown sku",
-        error=InvalidData,
-        codes=("InvalidSku", "SkuNotSupported", "SkuNotAvailable", "InvalidResourceProperties"),
-        words=r"\bsku\b.{0,120}\b(?:not|invalid|unknown)|\b(?:invalid|unknown)\b.{0,60}\bsku\b",
-        statuses=(400, 404, 409),
-        fix="Set the sku (deployment.evaluation_sku in a recipe, --sku) to one that the model has "
-        "in this region, such as Standard, GlobalStandard, DataZoneStandard or DeveloperTier.",
     ),
     Rule(
         name="name taken",
