@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -28,18 +27,6 @@ def _swept() -> Iterator[None]:
 
 class _Suite(BackendSuite):
     surface: str
-
-    @pytest.mark.xfail(
-        strict=True,
-        reason="the suite wants ended jobs of a list too; SupportsPollMany lets them be left out, "
-        "and Azure's list does not say what they were billed",
-    )
-    def test_poll_many_agrees_with_poll_in_fewer_requests(
-        self, backend: Any, provider: Any, capabilities: Any, spec: Any, job: Any
-    ) -> None:
-        super().test_poll_many_agrees_with_poll_in_fewer_requests(
-            backend, provider, capabilities, spec, job
-        )
 
     @pytest.fixture
     def provider(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderAdapter]:

@@ -142,7 +142,7 @@ class _Question:
         notes = []
         for what, price in (("training", training), ("hosting", hosting), ("answers", answers)):
             if price is not None:
-                sources[f"{what}, {tier}: {price.told}"] = None
+                sources[f"{what}: {price.told}"] = None
                 notes += [f"{what}: {price.note}"] if price.note else []
         hourly = None if hosting is None else hosting.usd_per_hour
         thousand = (

@@ -151,8 +151,11 @@ class TraitTests(Base):
             many = backend.poll_many(jobs)
         assert provider.requests() - before < len(jobs)
         assert slept == []
-        assert set(many) == {handle.id for handle in jobs}
-        assert {h.id: backend.poll(h).state for h in jobs} == {k: v.state for k, v in many.items()}
+        alone = {handle.id: backend.poll(handle).state for handle in jobs}
+        # One that has ended may be left out: some lists do not tell all of it.
+        live = {name for name, state in alone.items() if not state.terminal}
+        assert live <= set(many) <= set(alone)
+        assert {name: status.state for name, status in many.items()}.items() <= alone.items()
 
     def test_cancel_ends_in_cancelled_and_may_be_repeated(
         self, backend: Backend, capabilities: Capabilities, job: Handle
