@@ -54,7 +54,7 @@ def test_from_rows_to_an_answer_and_down_again(
     assert status.trained_tokens == sum(entry["trained_tokens"] for entry in billed)
     ref = backend.model(job)
     assert ref.id.endswith("-flow")
-    assert ref.base_model == MODEL
+    assert (ref.base_model, ref.owner) == (MODEL, "understudy-sandbox")
     assert [point.step for point in backend.checkpoints(job)]
     asked = wanted(f"flow-{surface}-{auth}", model=ref.id)
     deployment = backend.start_deployment(asked, key=f"{key}.deploy")

@@ -60,7 +60,7 @@ Scenario = Callable[[OpenAIBackend, Steering, Path], None]
 def clean_request(request: Request) -> Request | None:
     """Neutral host, few headers, a fixed multipart boundary; the sandbox's own routes are left."""
     request.uri = re.sub(r"^https?://[^/]+", HOST, request.uri)
-    if request.path.startswith("/sandbox/"):
+    if request.path.startswith(("/sandbox/", "/metadata/identity/")):
         return None
     kind = request.headers.get("content-type", "")
     boundary = re.search(r"boundary=([\w-]+)", kind)
@@ -77,14 +77,15 @@ def clean_response(response: dict[str, Any]) -> dict[str, Any]:
     """Headers that mean something to the backend, and no others."""
     headers = response["headers"]
     kept = {name: value for name, value in headers.items() if name.lower() in _KEPT_RESPONSE}
-    return {**response, "headers": kept}
+    body = re.sub(rb"https?://127\.0\.0\.1:\d+", HOST.encode(), response["body"]["string"])
+    return {**response, "headers": kept, "body": {"string": body}}
 
 
-def recorder(mode: str) -> Any:
+def recorder(mode: str, folder: Path = FOLDER) -> Any:
     """A recorder that matches the whole request; ``mode`` is none (replay) or all (record)."""
     return vcr.VCR(
         serializer="yaml",
-        cassette_library_dir=str(FOLDER),
+        cassette_library_dir=str(folder),
         record_mode=mode,
         match_on=("method", "scheme", "host", "path", "query", "body"),
         before_record_request=clean_request,

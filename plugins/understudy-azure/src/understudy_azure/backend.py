@@ -125,10 +125,17 @@ class AzureBackend(OpenAIBackend):
         return to_azure_error(failure, what=what, paid=paid, secrets=self.secrets())
 
     def owner(self, model: str) -> str | None:
-        """Who serves ``model``; None where the surface does not list fine-tunes."""
+        """Who serves ``model``: classic does not say, so ARM is asked about its base."""
         try:
-            return super().owner(model)
+            told = super().owner(model)
         except (NotFound, InvalidData):
+            told = None
+        if told is not None or not self.arm.configured:
+            return told
+        try:
+            return wire_arm.maker(self.models(), model)
+        except BackendError:
+            # The model stands without it, and may be used without rights in ARM.
             return None
 
     def validate(self, spec: JobSpec) -> list[Problem]:

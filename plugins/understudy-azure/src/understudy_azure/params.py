@@ -83,6 +83,7 @@ MODELS: tuple[ModelRule, ...] = (
     ModelRule(prefix="gpt-4o-2024-08-06", methods=_BOTH, row_tokens=65_536),
     ModelRule(prefix="gpt-4o-", methods=()),
     ModelRule(prefix="gpt-4o", methods=_BOTH, row_tokens=65_536),
+    ModelRule(prefix="gpt-4.1-nano", methods=("supervised",), row_tokens=65_536),
     ModelRule(prefix="gpt-4.1", methods=_BOTH, row_tokens=65_536),
     ModelRule(prefix="gpt-35-turbo", methods=("supervised",)),
     ModelRule(prefix="gpt-6", methods=()),

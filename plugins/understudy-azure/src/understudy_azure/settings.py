@@ -50,6 +50,7 @@ class AzureSettings(WireSettings):
         "api_version": "OPENAI_API_VERSION",
         "subscription_id": "AZURE_SUBSCRIPTION_ID",
         "resource_group": "AZURE_RESOURCE_GROUP",
+        "account": "UNDERSTUDY_AZURE_ACCOUNT",
         "tenant_id": "AZURE_TENANT_ID",
         "client_id": "AZURE_CLIENT_ID",
         "client_secret": "AZURE_CLIENT_SECRET",

@@ -40,6 +40,7 @@ __all__ = [
     "deployment_status",
     "is_key",
     "lifecycle",
+    "maker",
     "model_parts",
     "quota",
     "rescaled",
@@ -289,6 +290,14 @@ def lifecycle(models: Iterable[Json], model: str, *, account: str) -> Lifecycle 
                 training_until=min(days, default=None),
                 source=f"{source}; lifecycleStatus {status}" if status else source,
             )
+    return None
+
+
+def maker(models: Iterable[Json], model: str) -> str | None:
+    """Who put the base of ``model`` there, by its ``systemData``."""
+    for row in _listed(models):
+        if base_model(model) == _name_of(row):
+            return text(mapping(row.get("systemData")).get("createdBy"))
     return None
 
 
