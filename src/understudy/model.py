@@ -283,8 +283,8 @@ class DeploymentSpec:
 class Deployment:
     """A running endpoint as the provider shows it. ``key`` is our operation's, where it is ours.
 
-    ``hourly`` names the price row of its hosting: a sku; empty where hosting is free.
-    ``idle_since`` and ``deleted_at`` (by the service itself) are known to some providers only.
+    ``sku`` names the price of its hosting. ``idle_since`` and ``deleted_at`` (by the service
+    itself) are known to some providers only.
     """
 
     handle: Handle
