@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from engine_kit import World, make_dataset
+from deploy_kit import Place
+from engine_kit import DeployingKitBackend, World, make_dataset
 
 from understudy.data import Dataset
 from understudy.store import Store
@@ -15,3 +16,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture
 def world(store: Store, dataset: Dataset) -> World:
     return World(store, dataset)
+
+
+@pytest.fixture
+def place(store: Store, dataset: Dataset) -> Place:
+    return Place(store, dataset, cls=DeployingKitBackend)
