@@ -249,9 +249,10 @@ def test_three_jobs_run_and_twenty_wait_as_pending(azure, azure_file) -> None:
     for job in [free, *made[4:]]:
         jobs.cancel(job.id)
     done = azure.reach(lambda: jobs.retrieve(made[3].id), "succeeded", step=3)
-    first = jobs.retrieve(made[0].id)
+    # Which of the three ends first is up to the learner, which takes real time.
+    ended = [jobs.retrieve(job.id).finished_at for job in made[:3]]
     # The fourth began when a place came free, however far the clock leapt.
-    assert done.finished_at - first.finished_at >= 10
+    assert done.finished_at - min(at for at in ended if at) >= 10
 
 
 def test_five_jobs_of_the_developer_tier_run_at_once(azure, azure_file) -> None:
