@@ -17,9 +17,9 @@ from understudy.engine import jobs, operations
 from understudy.engine.backoff import poll_interval, retry_delay
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
+from understudy.engine.trouble import told
 from understudy.errors import PluginError, StaleRecord
 from understudy.model import Absent, DeploymentSpec, Found, Handle, NotYet, RemoteState
-from understudy.secrets import redact
 from understudy.store.schema import deployments
 
 __all__ = ["HOUR", "TELL_AFTER", "deployer", "mark", "spec_of", "step", "take_down", "undeploy"]
@@ -73,7 +73,7 @@ def step(engine: Engine, op: Operation) -> None:
 def _again(engine: Engine, op: Operation, error: Exception) -> None:
     now = engine.now()
     failures = op.failures + 1
-    why = redact(f"{type(error).__name__}: {error}")
+    why = told(error)
     wait = retry_delay(failures, asked=getattr(error, "retry_after", None))
     with engine.store.write() as tx:
         operations.save(tx, op, at=now, due_at=now + wait, failures=failures, last_error=why)
