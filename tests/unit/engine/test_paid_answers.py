@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 
 import sqlalchemy as sa
 from engine_kit import TUNED_IN, TUNED_OUT, World
@@ -16,16 +16,22 @@ from understudy.testing.fakes import FakeHTTPError
 def test_an_unforeseen_error_does_not_lose_the_other_answers(world: World) -> None:
     job = world.submit(evaluation={"concurrency": 4, "max_rows": 4})
     complete, calls = world.backend.complete, []
+    taken_in = threading.Event()
+
+    def reach(label: str) -> None:
+        if label == "evaluate.answered" and len(calls) > 1:
+            taken_in.set()
 
     def odd(request: ChatRequest, *, timeout: float) -> ChatReply:
         calls.append(request)
         if len(calls) == 2:
             raise KeyError("usage")
-        if len(calls) < 5:
-            time.sleep(0.2)
+        if 2 < len(calls) < 5:
+            assert taken_in.wait(20)  # still under way when the odd one has come back
         return complete(request, timeout=timeout)
 
     world.backend.complete = odd  # type: ignore[method-assign]
+    world.worker = world.make_worker("w", reach)
     assert world.run_to(job) == "ready"
     assert len(world.provider.asked) == 4
     assert world.spent() == world.provider.bill_nanos
