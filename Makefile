@@ -12,7 +12,7 @@ demo: .venv/.user
 	$(BIN)/understudy demo
 
 test: .venv/.dev .peers/.made
-	$(BIN)/python -m pytest -m "not prove"
+	$(BIN)/python -m pytest -m "not prove" -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.dev
 	$(BIN)/ruff check $(SOURCES)

@@ -27,6 +27,9 @@ _NUMBERS = count()
 _QUICK = "\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 200\n"
 
 
+_LONGEST = ("crash", "scale")
+
+
 class Postgres:
     """A PostgreSQL server of this test session."""
 
@@ -163,7 +166,11 @@ def store(store_url: str, shared_engines: _Shared) -> Iterator[Store]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The acceptance at full size runs only where it is asked for: ``-m prove``."""
+    """The longest files first, so that no process of ``pytest -n`` ends alone with one.
+
+    The acceptance at full size runs only where it is asked for: ``-m prove``.
+    """
+    items.sort(key=lambda item: item.path.parent.name not in _LONGEST)
     if "prove" in str(config.option.markexpr):
         return
     for item in items:

@@ -91,7 +91,7 @@ def test_replies_are_bent_as_they_were_seen(azure, azure_job) -> None:
     assert job["created_at"].endswith("+00:00")
     assert job["trained_tokens"] == -azure_job.trained_tokens
     assert job["status"] == "Succeeded"
-    listed = azure.data("GET", "/fine_tuning/jobs").json()
+    listed = azure.data("GET", "/fine_tuning/jobs", params={"limit": 100}).json()
     assert set(listed) == {"value"}
     assert azure_job.id in [j["id"] for j in listed["value"]]
 

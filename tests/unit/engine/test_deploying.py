@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from engine_kit import (
     DeployingProvider,
 )
 
-from understudy.engine import commands, operations
+from understudy.engine import Worker, commands, operations
 from understudy.recipe import Deployment
 from understudy.testing.fakes import FakeConnectionError, FakeHTTPError
 
@@ -213,6 +214,9 @@ def test_a_stuck_jobs_deployment_goes_down_at_its_day_and_retry_deploys_again(
 def test_a_deployment_that_is_never_ready_goes_down_at_its_day_and_a_person_is_asked(
     place: Place,
 ) -> None:
+    engine = place.make_engine("w2")
+    engine.timing = replace(engine.timing, poll_shortest=120.0)
+    place.worker = Worker(engine)
     place.house.deploy_script = ((0, "Creating"),)
     job = place.go(hours=1)
     assert place.run_to(job, steps=2000) == "needs_attention"
