@@ -15,30 +15,36 @@ Money rules, which the conformance kit tests:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from understudy.model import (
-    Absent,
-    ChatReply,
-    ChatRequest,
-    Checkpoint,
-    Deployment,
-    DeploymentSpec,
-    Estimate,
-    Found,
     Handle,
     JobSpec,
-    Lifecycle,
     ModelRef,
-    NotYet,
     Problem,
-    RemoteEvent,
     RemoteStatus,
     UploadStatus,
+)
+from understudy.supports import (
+    Check,
+    FindResult,
+    SupportsBatch,
+    SupportsCancel,
+    SupportsCheckpoints,
+    SupportsDeploy,
+    SupportsDoctor,
+    SupportsEstimate,
+    SupportsEvents,
+    SupportsFind,
+    SupportsInfer,
+    SupportsLifecycle,
+    SupportsList,
+    SupportsPause,
+    SupportsPollMany,
 )
 
 __all__ = [
@@ -52,6 +58,7 @@ __all__ = [
     "Params",
     "Settings",
     "Support",
+    "SupportsBatch",
     "SupportsCancel",
     "SupportsCheckpoints",
     "SupportsDeploy",
@@ -68,8 +75,6 @@ __all__ = [
 
 API_VERSION = "1.0"
 """Version of this contract. A plugin says which versions it fits (``BackendSpec.api``)."""
-
-FindResult = Found | NotYet | Absent
 
 
 class Clock(Protocol):
@@ -173,17 +178,6 @@ class BackendSpec:
     summary: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    """One line of ``understudy doctor``: what was looked at, whether it is well, what to do."""
-
-    name: str
-    ok: bool
-    detail: str
-    fix: str = ""
-    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
 class Backend(ABC):
     """A provider that fine-tunes.
 
@@ -239,151 +233,3 @@ class Backend(ABC):
     def close(self) -> None:
         """Give connections back. Called once when the process is done with it."""
         return
-
-
-@runtime_checkable
-class SupportsFind(Protocol):
-    """Can find a job by the key it was created with."""
-
-    def find(self, key: str, files: Handle | None) -> FindResult:
-        """The job created under ``key``, reading the provider's list to its end if need be.
-
-        ``files`` is the upload made for that intent alone, the key where the wire has no
-        metadata.
-        """
-        ...
-
-
-@runtime_checkable
-class SupportsPollMany(Protocol):
-    """Can look at many jobs in few requests."""
-
-    def poll_many(self, handles: Sequence[Handle]) -> Mapping[str, RemoteStatus]:
-        """Statuses by handle id; an id that is left out is polled alone."""
-        ...
-
-
-@runtime_checkable
-class SupportsCancel(Protocol):
-    """Can cancel a running job."""
-
-    def cancel(self, handle: Handle) -> None:
-        """Ask for it once; already ended is not an error."""
-        ...
-
-
-@runtime_checkable
-class SupportsPause(Protocol):
-    """Can pause and resume a running job."""
-
-    def pause(self, handle: Handle) -> None:
-        """Ask for it once; already paused is not an error."""
-        ...
-
-    def resume(self, handle: Handle) -> None:
-        """Ask for it once; already running is not an error."""
-        ...
-
-
-@runtime_checkable
-class SupportsEvents(Protocol):
-    """Has a training log."""
-
-    def events(self, handle: Handle, *, after: str | None) -> Iterator[RemoteEvent]:
-        """Events oldest first, those after the event id ``after`` only."""
-        ...
-
-
-@runtime_checkable
-class SupportsCheckpoints(Protocol):
-    """Keeps models of earlier steps."""
-
-    def checkpoints(self, handle: Handle) -> list[Checkpoint]:
-        """Checkpoints, earliest step first."""
-        ...
-
-
-@runtime_checkable
-class SupportsDeploy(Protocol):
-    """Its models answer only through a deployment, which is billed by the hour.
-
-    Starting one follows the same rules as a training job: one request for one key, found again
-    by that key. The model to ask is ``RemoteStatus.model`` once it has succeeded.
-    """
-
-    def start_deployment(self, spec: DeploymentSpec, *, key: str) -> Handle:
-        """Exactly one request; it returns before the deployment is ready.
-
-        Raises:
-            OutcomeUnknown: the request was sent and its effect is not known.
-            InvalidData: the name is taken by another model, or the sku is unknown there.
-        """
-        ...
-
-    def find_deployment(self, spec: DeploymentSpec, *, key: str) -> FindResult:
-        """The deployment started under ``key``."""
-        ...
-
-    def poll_deployment(self, handle: Handle) -> RemoteStatus:
-        """One look.
-
-        Running while it is made, succeeded while it serves, failed, cancelled once it is gone.
-        """
-        ...
-
-    def scale_deployment(self, handle: Handle, capacity: int) -> None:
-        """Ask for another capacity."""
-        ...
-
-    def stop_deployment(self, handle: Handle) -> None:
-        """Take it down; the model is kept. Already gone is not an error."""
-        ...
-
-    def list_deployments(self) -> Iterator[Deployment]:
-        """Every deployment of the account, ours or not."""
-        ...
-
-
-@runtime_checkable
-class SupportsInfer(Protocol):
-    """Its models answer."""
-
-    def complete(self, request: ChatRequest, *, timeout: float) -> ChatReply:
-        """One live completion, at most one request on the wire. ``timeout`` in seconds."""
-        ...
-
-
-@runtime_checkable
-class SupportsEstimate(Protocol):
-    """Knows what it will bill."""
-
-    def estimate(self, spec: JobSpec) -> Estimate:
-        """Billed tokens before anything is sent; offline."""
-        ...
-
-
-@runtime_checkable
-class SupportsLifecycle(Protocol):
-    """Knows when models go away."""
-
-    def lifecycle(self, model: str) -> Lifecycle:
-        """Dates of ``model``; one request."""
-        ...
-
-
-@runtime_checkable
-class SupportsList(Protocol):
-    """Can list the jobs of the account, for ``jobs attach`` and ``adopt``."""
-
-    def jobs(self) -> Iterator[tuple[Handle, RemoteStatus]]:
-        """All jobs, newest first."""
-        ...
-
-
-@runtime_checkable
-class SupportsDoctor(Protocol):
-    """Can say whether it is set up well."""
-
-    def doctor(self) -> Iterable[Check]:
-        """Checks in the order of dependence: endpoint, key, rights, ..."""
-        ...

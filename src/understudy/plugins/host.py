@@ -7,51 +7,32 @@ asking for something of that plugin raises. No provider SDK is imported before a
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import re
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
-import pluggy
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import Version
-
-from understudy import hookspecs
-from understudy.backend import API_VERSION, Backend, BackendSpec, Clock
+from understudy.backend import Backend, BackendSpec, Clock
 from understudy.errors import (
     ConfigError,
-    PluginApiError,
     PluginConflictError,
-    PluginError,
     PluginLoadError,
 )
 from understudy.hookspecs import CommandSpec, PriceTable, ScorerSpec
-from understudy.secrets import redact
+from understudy.plugins.loading import Kind, Plugin, import_target, load
 from understudy.validation import nearest
 
 if TYPE_CHECKING:
     from understudy.config import Config
 
-__all__ = ["GROUP", "PluginHost", "PluginInfo", "import_target"]
+__all__ = ["GROUP", "PluginHost", "PluginInfo"]
 
 GROUP = "understudy"
 """Group of the entry points that plugins declare."""
 
-Kind = Literal["backend", "command", "scorer", "price table"]
 Status = Literal["ok", "failed", "conflict"]
-Record = BackendSpec | CommandSpec | ScorerSpec | PriceTable
 
-_HOOKS: dict[Kind, tuple[str, type[Record]]] = {
-    "backend": ("understudy_backends", BackendSpec),
-    "command": ("understudy_commands", CommandSpec),
-    "scorer": ("understudy_scorers", ScorerSpec),
-    "price table": ("understudy_price_tables", PriceTable),
-}
 _CONFLICT_FIX = "uninstall one of them"
 
 R = TypeVar("R")
@@ -70,23 +51,6 @@ class PluginInfo:
     provides: tuple[str, ...] = ()
 
 
-@dataclass(kw_only=True)
-class _Plugin:
-    name: str
-    distribution: str
-    version: str
-    records: dict[tuple[Kind, str], Record] = field(default_factory=dict)
-    error: PluginError | None = None
-    fix: str = ""
-    conflicts: list[str] = field(default_factory=list)
-
-
-class _Refused(Exception):  # noqa: N818 - never leaves this module
-    def __init__(self, error: PluginError, fix: str = "") -> None:
-        self.error, self.fix = error, fix
-        super().__init__(str(error))
-
-
 class PluginHost:
     """All plugins of this environment.
 
@@ -102,7 +66,7 @@ class PluginHost:
         reserved_commands: Collection[str] = (),
     ) -> None:
         found = metadata.entry_points(group=GROUP) if entry_points is None else entry_points
-        self._plugins = [_load(entry) for entry in found]
+        self._plugins = [load(entry) for entry in found]
         self._classes: dict[str, type[Backend]] = {}
         self._owners: dict[tuple[Kind, str], list[str]] = {}
         for name in reserved_commands:
@@ -194,7 +158,7 @@ class PluginHost:
         loaded: Callable[..., Any] = import_target(spec.target, what=f"command {name!r}")
         return loaded
 
-    def _working(self) -> list[_Plugin]:
+    def _working(self) -> list[Plugin]:
         return [plugin for plugin in self._plugins if plugin.error is None]
 
     def _select(self, kind: Kind, record: type[R]) -> dict[str, R]:
@@ -232,28 +196,7 @@ class PluginHost:
         return f"{kind} {name!r} is claimed by {' and '.join(sorted(self._owners[claim]))}"
 
 
-def import_target(target: str, *, what: str, install: str = "") -> Any:
-    """The object at ``"package.module:name"``, imported now.
-
-    Args:
-        target: where it is.
-        what: what is asked for, for the message.
-        install: the command that installs what is missing, for the message.
-
-    Raises:
-        PluginLoadError: from whatever the import raised.
-    """
-    module, _, name = target.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except Exception as error:
-        advice = install or "reinstall its plugin"
-        raise PluginLoadError(
-            f"{what} cannot be loaded from {target}: {_words(error)}; try: {advice}"
-        ) from error
-
-
-def _info(plugin: _Plugin) -> PluginInfo:
+def _info(plugin: Plugin) -> PluginInfo:
     status: Status = "ok"
     reason, fix = "", ""
     if plugin.error is not None:
@@ -270,108 +213,6 @@ def _info(plugin: _Plugin) -> PluginInfo:
         fix=fix,
         provides=tuple(provides),
     )
-
-
-def _load(entry: EntryPoint) -> _Plugin:
-    plugin = _Plugin(name=entry.name, distribution=re.split("[.:]", entry.value)[0], version="")
-    # Metadata may be damaged as well: then the module's own name has to do.
-    with suppress(Exception):
-        if entry.dist is not None and entry.dist.name:
-            plugin.distribution, plugin.version = entry.dist.name, entry.dist.version
-    try:
-        module = _import(entry, plugin)
-        _collect(module, plugin)
-    except _Refused as refused:
-        plugin.error = refused.error
-        upgrade = f"pip install --upgrade {plugin.distribution}"
-        plugin.fix = refused.fix or f"{upgrade}, or pip uninstall {plugin.distribution}"
-    return plugin
-
-
-def _import(entry: EntryPoint, plugin: _Plugin) -> Any:
-    try:
-        return entry.load()
-    except (Exception, SystemExit) as error:
-        fix = ""
-        if isinstance(error, ImportError) and (error.name or "").startswith("understudy."):
-            fix = "pip install --upgrade understudy, or install a version of the plugin that fits"
-        elif isinstance(error, ModuleNotFoundError):
-            fix = f"install what brings {error.name!r}: pip install --upgrade {plugin.distribution}"
-        failure = PluginLoadError(f"{entry.value} broke on import: {_words(error)}")
-        failure.__cause__ = error
-        raise _Refused(failure, fix) from error
-
-
-def _collect(module: Any, plugin: _Plugin) -> None:
-    # A manager for each plugin: one that raises in a hook cannot stop the hooks of the others.
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    try:
-        manager.register(module, name=plugin.name)
-    except Exception as error:
-        failure = PluginLoadError(f"its hooks do not fit their specification: {_words(error)}")
-        raise _Refused(failure) from error
-    for kind, (hook, record) in _HOOKS.items():
-        for value in _call(manager, hook):
-            if not isinstance(value, record):
-                what = f"{hook} yields a {type(value).__name__}, not {record.__name__}"
-                raise _Refused(PluginLoadError(what))
-            if (kind, value.name) in plugin.records:
-                raise _Refused(PluginLoadError(f"{hook} yields {value.name!r} twice"))
-            plugin.records[kind, value.name] = value
-    _check_api(plugin)
-    _check_hooks(manager, module, plugin)
-
-
-def _call(manager: pluggy.PluginManager, hook: str) -> list[Any]:
-    try:
-        return [value for result in getattr(manager.hook, hook)() for value in result]
-    except (Exception, SystemExit) as error:
-        failure = PluginLoadError(f"{hook} raised {_words(error)}")
-        failure.__cause__ = error
-        raise _Refused(failure) from error
-
-
-def _check_api(plugin: _Plugin) -> None:
-    for (kind, name), record in plugin.records.items():
-        try:
-            wanted = SpecifierSet(record.api)
-        except InvalidSpecifier:
-            raise _Refused(
-                PluginApiError(f"{kind} {name!r} has api={record.api!r}, which is no specifier"),
-                'write it like ">=1,<2"',
-            ) from None
-        if wanted.contains(API_VERSION, prereleases=True):
-            continue
-        ours = Version(API_VERSION)
-        newer = any(
-            one.operator in {">=", ">", "~=", "=="} and Version(one.version.rstrip(".*")) > ours
-            for one in wanted
-        )
-        late = "understudy" if newer else plugin.distribution
-        raise _Refused(
-            PluginApiError(
-                f"{kind} {name!r} was written for API {record.api}; this is API {API_VERSION}"
-            ),
-            f"pip install --upgrade {late}",
-        )
-
-
-def _check_hooks(manager: pluggy.PluginManager, module: Any, plugin: _Plugin) -> None:
-    known = [caller for caller, _ in _HOOKS.values()]
-    for caller in manager.get_hookcallers(module) or ():
-        if not caller.has_spec():
-            raise _Refused(
-                PluginLoadError(f"it implements {caller.name}, and there is no such hook"),
-                nearest(caller.name, known),
-            )
-    for name in known:
-        unmarked = getattr(module, name, None)
-        if inspect.isroutine(unmarked) and manager.parse_hookimpl_opts(module, name) is None:
-            raise _Refused(
-                PluginLoadError(f"{name} is not marked as a hook, so nothing ever calls it"),
-                f"decorate it with understudy.hookspecs.hookimpl, or upgrade {plugin.distribution}",
-            )
 
 
 def _check_requirements(spec: BackendSpec) -> None:
@@ -392,8 +233,3 @@ def _check_requirements(spec: BackendSpec) -> None:
         raise PluginLoadError(
             f"backend {spec.name!r} needs {text}, and {have}; run: {spec.install}"
         )
-
-
-def _words(error: BaseException) -> str:
-    first = redact(str(error)).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first}"[:300].rstrip(": ")

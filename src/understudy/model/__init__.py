@@ -1,0 +1,85 @@
+"""Frozen records that every part of Understudy speaks. Data only; no I/O, no clock.
+
+Times are seconds since the epoch (float, UTC). Money is US dollars as ``Decimal``. Tokens are
+counted with o200k_base unless said otherwise.
+"""
+
+from understudy.model.batches import (
+    BatchLimits,
+    BatchReply,
+    BatchSpec,
+    BatchStatus,
+)
+from understudy.model.chat import (
+    ChatReply,
+    ChatRequest,
+    Json,
+    Message,
+    Usage,
+)
+from understudy.model.deployments import (
+    Deployment,
+    DeploymentSpec,
+)
+from understudy.model.jobs import (
+    Checkpoint,
+    Estimate,
+    Example,
+    JobSpec,
+    Lifecycle,
+    Method,
+    ModelRef,
+    Problem,
+    Rows,
+)
+from understudy.model.remote import (
+    Absent,
+    Found,
+    Handle,
+    NotYet,
+    Progress,
+    RemoteEvent,
+    RemoteProblem,
+    RemoteState,
+    RemoteStatus,
+    UploadFailed,
+    UploadPending,
+    UploadReady,
+    UploadStatus,
+)
+
+__all__ = [
+    "Absent",
+    "BatchLimits",
+    "BatchReply",
+    "BatchSpec",
+    "BatchStatus",
+    "ChatReply",
+    "ChatRequest",
+    "Checkpoint",
+    "Deployment",
+    "DeploymentSpec",
+    "Estimate",
+    "Example",
+    "Found",
+    "Handle",
+    "JobSpec",
+    "Json",
+    "Lifecycle",
+    "Message",
+    "Method",
+    "ModelRef",
+    "NotYet",
+    "Problem",
+    "Progress",
+    "RemoteEvent",
+    "RemoteProblem",
+    "RemoteState",
+    "RemoteStatus",
+    "Rows",
+    "UploadFailed",
+    "UploadPending",
+    "UploadReady",
+    "UploadStatus",
+    "Usage",
+]

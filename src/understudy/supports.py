@@ -1,0 +1,270 @@
+"""What a backend may do beside training: one protocol each, found by ``isinstance``.
+
+Re-exported by ``understudy.backend``, where the contract begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from understudy.model import (
+    Absent,
+    BatchLimits,
+    BatchReply,
+    BatchSpec,
+    BatchStatus,
+    ChatReply,
+    ChatRequest,
+    Checkpoint,
+    Deployment,
+    DeploymentSpec,
+    Estimate,
+    Found,
+    Handle,
+    JobSpec,
+    Json,
+    Lifecycle,
+    NotYet,
+    RemoteEvent,
+    RemoteStatus,
+    UploadStatus,
+)
+
+__all__ = [
+    "Check",
+    "FindResult",
+    "SupportsBatch",
+    "SupportsCancel",
+    "SupportsCheckpoints",
+    "SupportsDeploy",
+    "SupportsDoctor",
+    "SupportsEstimate",
+    "SupportsEvents",
+    "SupportsFind",
+    "SupportsInfer",
+    "SupportsLifecycle",
+    "SupportsList",
+    "SupportsPause",
+    "SupportsPollMany",
+]
+
+FindResult = Found | NotYet | Absent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One line of ``understudy doctor``: what was looked at, whether it is well, what to do."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@runtime_checkable
+class SupportsFind(Protocol):
+    """Can find a job by the key it was created with."""
+
+    def find(self, key: str, files: Handle | None) -> FindResult:
+        """The job created under ``key``, reading the provider's list to its end if need be.
+
+        ``files`` is the upload made for that intent alone, the key where the wire has no
+        metadata.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsPollMany(Protocol):
+    """Can look at many jobs in few requests."""
+
+    def poll_many(self, handles: Sequence[Handle]) -> Mapping[str, RemoteStatus]:
+        """Statuses by handle id; an id that is left out is polled alone."""
+        ...
+
+
+@runtime_checkable
+class SupportsCancel(Protocol):
+    """Can cancel a running job."""
+
+    def cancel(self, handle: Handle) -> None:
+        """Ask for it once; already ended is not an error."""
+        ...
+
+
+@runtime_checkable
+class SupportsPause(Protocol):
+    """Can pause and resume a running job."""
+
+    def pause(self, handle: Handle) -> None:
+        """Ask for it once; already paused is not an error."""
+        ...
+
+    def resume(self, handle: Handle) -> None:
+        """Ask for it once; already running is not an error."""
+        ...
+
+
+@runtime_checkable
+class SupportsEvents(Protocol):
+    """Has a training log."""
+
+    def events(self, handle: Handle, *, after: str | None) -> Iterator[RemoteEvent]:
+        """Events oldest first, those after the event id ``after`` only."""
+        ...
+
+
+@runtime_checkable
+class SupportsCheckpoints(Protocol):
+    """Keeps models of earlier steps."""
+
+    def checkpoints(self, handle: Handle) -> list[Checkpoint]:
+        """Checkpoints, earliest step first."""
+        ...
+
+
+@runtime_checkable
+class SupportsDeploy(Protocol):
+    """Its models answer only through a deployment, which is billed by the hour.
+
+    Starting one follows the same rules as a training job: one request for one key, found again
+    by that key. The model to ask is ``RemoteStatus.model`` once it has succeeded.
+    """
+
+    def start_deployment(self, spec: DeploymentSpec, *, key: str) -> Handle:
+        """Exactly one request; it returns before the deployment is ready.
+
+        Raises:
+            OutcomeUnknown: the request was sent and its effect is not known.
+            InvalidData: the name is taken by another model, or the sku is unknown there.
+        """
+        ...
+
+    def find_deployment(self, spec: DeploymentSpec, *, key: str) -> FindResult:
+        """The deployment started under ``key``."""
+        ...
+
+    def poll_deployment(self, handle: Handle) -> RemoteStatus:
+        """One look.
+
+        Running while it is made, succeeded while it serves, failed, cancelled once it is gone.
+        """
+        ...
+
+    def scale_deployment(self, handle: Handle, capacity: int) -> None:
+        """Ask for another capacity."""
+        ...
+
+    def stop_deployment(self, handle: Handle) -> None:
+        """Take it down; the model is kept. Already gone is not an error."""
+        ...
+
+    def list_deployments(self) -> Iterator[Deployment]:
+        """Every deployment of the account, ours or not."""
+        ...
+
+
+@runtime_checkable
+class SupportsInfer(Protocol):
+    """Its models answer."""
+
+    def complete(self, request: ChatRequest, *, timeout: float) -> ChatReply:
+        """One live completion, at most one request on the wire. ``timeout`` in seconds."""
+        ...
+
+
+@runtime_checkable
+class SupportsEstimate(Protocol):
+    """Knows what it will bill."""
+
+    def estimate(self, spec: JobSpec) -> Estimate:
+        """Billed tokens before anything is sent; offline."""
+        ...
+
+
+@runtime_checkable
+class SupportsLifecycle(Protocol):
+    """Knows when models go away."""
+
+    def lifecycle(self, model: str) -> Lifecycle:
+        """Dates of ``model``; one request."""
+        ...
+
+
+@runtime_checkable
+class SupportsList(Protocol):
+    """Can list the jobs of the account, for ``jobs attach`` and ``adopt``."""
+
+    def jobs(self) -> Iterator[tuple[Handle, RemoteStatus]]:
+        """All jobs, newest first."""
+        ...
+
+
+@runtime_checkable
+class SupportsDoctor(Protocol):
+    """Can say whether it is set up well."""
+
+    def doctor(self) -> Iterable[Check]:
+        """Checks in the order of dependence: endpoint, key, rights, ..."""
+        ...
+
+
+@runtime_checkable
+class SupportsBatch(Protocol):
+    """Answers many requests offline, cheaper.
+
+    A batch follows the rules of a training job: its file is uploaded for this intent alone, one
+    request starts it, and it is found again by its key or by that file.
+    """
+
+    def batch_limits(self, model: str) -> BatchLimits:
+        """What a batch of ``model`` may hold; offline.
+
+        Raises:
+            NotEligible: this model cannot be asked by batch, and why.
+        """
+        ...
+
+    def batch_row(self, request: ChatRequest, *, custom_id: str) -> Mapping[str, Json]:
+        """The row of a batch file that asks ``request``; pure."""
+        ...
+
+    def upload_batch(self, spec: BatchSpec, *, key: str) -> Handle:
+        """Send the file for this intent alone. Unpaid; may be repeated."""
+        ...
+
+    def poll_batch_upload(self, handle: Handle) -> UploadStatus:
+        """One look at the uploaded file."""
+        ...
+
+    def start_batch(self, spec: BatchSpec, files: Handle, *, key: str) -> Handle:
+        """Exactly one request.
+
+        Raises:
+            OutcomeUnknown: the request was sent and its effect is not known.
+            QuotaError: the enqueued-token limit is reached; later there may be room.
+        """
+        ...
+
+    def find_batch(self, key: str, files: Handle | None) -> FindResult:
+        """The batch started under ``key``, reading the provider's list to its end if need be."""
+        ...
+
+    def poll_batch(self, handle: Handle) -> BatchStatus:
+        """One look."""
+        ...
+
+    def cancel_batch(self, handle: Handle) -> None:
+        """Ask for it once; already ended is not an error."""
+        ...
+
+    def batch_replies(self, handle: Handle) -> Iterator[BatchReply]:
+        """Whatever came back, from the output and the error file, streamed, in any order.
+
+        Raises:
+            NotFound: the files are gone (expired, deleted) and will not come back.
+        """
+        ...
