@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from understudy.model import (
+    BatchLimits,
     Handle,
     JobSpec,
     ModelRef,
@@ -129,6 +130,7 @@ class Capabilities:
     waits that long before it believes ``Absent``. ``request_timeout`` is the longest a single
     create may take, in seconds; the engine keeps its lease longer than that. ``price_book`` names
     the provider whose prices apply. ``default_skus`` are the skus of deployments by purpose.
+    ``batch_limits`` are the published ones; ``SupportsBatch.batch_limits`` tells those in force.
     """
 
     methods: tuple[str, ...]
@@ -152,6 +154,7 @@ class Capabilities:
     max_file_bytes: int | None = None
     price_book: str = ""
     default_skus: Mapping[str, str] = field(default_factory=dict[str, str])
+    batch_limits: BatchLimits | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from understudy.model import (
     Absent,
+    BatchFiles,
     BatchLimits,
     BatchReply,
     BatchSpec,
@@ -217,7 +219,8 @@ class SupportsBatch(Protocol):
     """Answers many requests offline, cheaper.
 
     A batch follows the rules of a training job: its file is uploaded for this intent alone, one
-    request starts it, and it is found again by its key or by that file.
+    request starts it, and it is found again by its key or by that file. ``Capabilities.list_lag``
+    holds for the list of batches too. A file names one model unless the limits say otherwise.
     """
 
     def batch_limits(self, model: str) -> BatchLimits:
@@ -229,11 +232,25 @@ class SupportsBatch(Protocol):
         ...
 
     def batch_row(self, request: ChatRequest, *, custom_id: str) -> Mapping[str, Json]:
-        """The row of a batch file that asks ``request``; pure."""
+        """The row of a batch file that asks ``request``; pure, the texts stand in it as given."""
+        ...
+
+    def batch_reply(self, row: Json) -> BatchReply:
+        """What a parsed row of ``fetch_batch``'s files says; pure, so any process may do it.
+
+        Where the provider gives no usage it is all zero and marked ``usage_counted_here``: the
+        caller counts, it has the request.
+
+        Raises:
+            DataError: the row names no request, so it counts as lost.
+        """
         ...
 
     def upload_batch(self, spec: BatchSpec, *, key: str) -> Handle:
-        """Send the file for this intent alone. Unpaid; may be repeated."""
+        """Send the file for this intent alone. Unpaid; may be repeated.
+
+        A file that an earlier call with the same ``key`` left complete is used again.
+        """
         ...
 
     def poll_batch_upload(self, handle: Handle) -> UploadStatus:
@@ -241,11 +258,11 @@ class SupportsBatch(Protocol):
         ...
 
     def start_batch(self, spec: BatchSpec, files: Handle, *, key: str) -> Handle:
-        """Exactly one request.
+        """Exactly one request, no retry. A batch may fail for its size after that: see poll.
 
         Raises:
             OutcomeUnknown: the request was sent and its effect is not known.
-            QuotaError: the enqueued-token limit is reached; later there may be room.
+            RateLimited: too many batches or enqueued tokens for now; nothing was started.
         """
         ...
 
@@ -261,10 +278,14 @@ class SupportsBatch(Protocol):
         """Ask for it once; already ended is not an error."""
         ...
 
-    def batch_replies(self, handle: Handle) -> Iterator[BatchReply]:
-        """Whatever came back, from the output and the error file, streamed, in any order.
+    def fetch_batch(self, handle: Handle, folder: Path) -> BatchFiles:
+        """Bring what came back into ``folder``: output and errors, each whole or not at all.
+
+        A file that lies there whole is not fetched again, and one that broke off goes on from
+        where it broke off; the folder belongs to this batch. Memory is bounded.
 
         Raises:
-            NotFound: the files are gone (expired, deleted) and will not come back.
+            Unavailable: it broke off, or came back shorter than the provider says it is.
+            NotFound: the provider does not know the batch.
         """
         ...

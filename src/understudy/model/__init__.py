@@ -5,6 +5,7 @@ counted with o200k_base unless said otherwise.
 """
 
 from understudy.model.batches import (
+    BatchFiles,
     BatchLimits,
     BatchReply,
     BatchSpec,
@@ -50,6 +51,7 @@ from understudy.model.remote import (
 
 __all__ = [
     "Absent",
+    "BatchFiles",
     "BatchLimits",
     "BatchReply",
     "BatchSpec",

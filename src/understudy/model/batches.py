@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from understudy.model.chat import ChatReply, Json
+from understudy.model.chat import ChatReply, Json, Usage
 from understudy.model.remote import RemoteProblem, RemoteState
 
-__all__ = ["BatchLimits", "BatchReply", "BatchSpec", "BatchStatus"]
+__all__ = ["BatchFiles", "BatchLimits", "BatchReply", "BatchSpec", "BatchStatus"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +18,8 @@ class BatchLimits:
 
     ``requests`` and ``bytes`` bound one file; ``models`` how many models (deployments) one file
     may name; ``enqueued_tokens`` the prompt tokens of all unfinished batches of one model, None
-    where there is no such limit. ``window`` is the time in seconds after which a batch expires.
+    where there is no such limit. ``window`` is the time in seconds after which a batch expires,
+    or in which it is usually done (``source`` says which).
     """
 
     requests: int
@@ -32,9 +33,10 @@ class BatchLimits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchSpec:
-    """One file of requests, each a row that ``SupportsBatch.batch_row`` made.
+    """One file of requests in JSON lines, each a row that ``SupportsBatch.batch_row`` made.
 
-    ``tokens`` are prompt tokens, what the provider counts against its enqueued-token limit.
+    ``metadata`` goes along where the provider keeps any, beside the key. ``tokens`` are prompt
+    tokens, what the provider counts against its enqueued-token limit.
     """
 
     model: str
@@ -53,7 +55,9 @@ class BatchStatus:
     ``state`` is SUCCEEDED when it ended and whatever was answered can be read, be it all or not:
     an expired or cancelled batch keeps its ``raw`` word and its part. FAILED means that nothing
     was run. The counts are the provider's own and may be wrong.
-    ``over_quota``: refused for the enqueued-token limit, so it may be sent again later.
+    ``usage`` is what it says it will bill, None where it gives none or only zeros.
+    ``over_quota``: refused for the enqueued-token limit, so it may be sent again later. ``fields``
+    are the few fields of the reply that may be kept in the history.
     """
 
     state: RemoteState
@@ -63,7 +67,20 @@ class BatchStatus:
     failed: int | None = None
     problem: RemoteProblem | None = None
     over_quota: bool = False
+    usage: Usage | None = None
     fields: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchFiles:
+    """What a batch gave back: files of JSON lines, each a row for ``SupportsBatch.batch_reply``.
+
+    Both may be empty: a batch may end with nothing. ``gone`` are the provider's names of files
+    that it no longer has; their rows will not come back.
+    """
+
+    paths: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +88,9 @@ class BatchReply:
     """What became of one row; rows come in any order, and some may never come.
 
     ``outcome``: *answered* has a ``reply``; *retry* may be asked again (expired, throttled, a
-    fault of the service); *refused* by a content filter; *invalid* can never be answered.
+    fault of the service); *refused* by a content filter; *invalid* can never be answered. A
+    *refused* row has a ``reply`` too where the provider billed one. ``problem.code`` is the
+    provider's code, else the HTTP status as text.
     """
 
     custom_id: str
