@@ -1,0 +1,1 @@
+"""Understudy's backend for the machine it runs on: trains an open student there."""
