@@ -23,11 +23,13 @@ from understudy.model import (
     Deployment,
     DeploymentSpec,
     Estimate,
+    ExportSpec,
     Found,
     Handle,
     JobSpec,
     Json,
     Lifecycle,
+    ModelExport,
     NotYet,
     RemoteEvent,
     RemoteStatus,
@@ -44,6 +46,7 @@ __all__ = [
     "SupportsDoctor",
     "SupportsEstimate",
     "SupportsEvents",
+    "SupportsExport",
     "SupportsFind",
     "SupportsInfer",
     "SupportsLifecycle",
@@ -166,6 +169,56 @@ class SupportsDeploy(Protocol):
 
     def list_deployments(self) -> Iterator[Deployment]:
         """Every deployment of the account, ours or not."""
+        ...
+
+
+@runtime_checkable
+class SupportsExport(Protocol):
+    """Its models are files, and answer as one of them: registering a model exports it first.
+
+    Starting an export follows the rules of a training job: one key is one export, found again by
+    that key. The backend proves that each file is the trained model still, as far as logits can
+    tell; an export with a file that is not has failed. The task's score is judged by the engine,
+    from the answers.
+    """
+
+    def export_formats(self) -> tuple[str, ...]:
+        """The formats that it can make; offline."""
+        ...
+
+    def start_export(self, spec: ExportSpec, *, key: str) -> Handle:
+        """Exactly one start; it returns before anything is made.
+
+        Raises:
+            OutcomeUnknown: it may or may not have been started.
+            InvalidData: a format is not known there, or the model cannot be exported.
+        """
+        ...
+
+    def find_export(self, spec: ExportSpec, *, key: str) -> FindResult:
+        """The export started under ``key``."""
+        ...
+
+    def poll_export(self, handle: Handle) -> RemoteStatus:
+        """One look. ``progress`` counts the export's steps; ``raw`` names the present one."""
+        ...
+
+    def exported(self, handle: Handle) -> ModelExport:
+        """What a succeeded export made. Raises ``NotFound`` while there is nothing."""
+        ...
+
+    def export_answers(self, handle: Handle, source: str) -> Iterator[str]:
+        """The answers to the held-out questions, in their order, streamed.
+
+        ``source`` is a format, or ``"trained"`` for the model before it was exported.
+        """
+        ...
+
+    def describe_export(self, handle: Handle, card: Mapping[str, Json]) -> None:
+        """Write the model card beside the files; again replaces it.
+
+        ``card`` has ``name``, ``lineage`` and, by format and for ``"trained"``, ``scores``.
+        """
         ...
 
 

@@ -22,6 +22,11 @@ from understudy.model.deployments import (
     Deployment,
     DeploymentSpec,
 )
+from understudy.model.exports import (
+    ExportedFile,
+    ExportSpec,
+    ModelExport,
+)
 from understudy.model.jobs import (
     Checkpoint,
     Estimate,
@@ -63,6 +68,8 @@ __all__ = [
     "DeploymentSpec",
     "Estimate",
     "Example",
+    "ExportSpec",
+    "ExportedFile",
     "Found",
     "Handle",
     "JobSpec",
@@ -70,6 +77,7 @@ __all__ = [
     "Lifecycle",
     "Message",
     "Method",
+    "ModelExport",
     "ModelRef",
     "NotYet",
     "Problem",
