@@ -19,7 +19,7 @@ from understudy.secrets import redact
 
 __all__ = ["HEAD", "Store", "open_store"]
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; when the database has it, Alembic need not be imported."""
 
 _LOCK = 0x756E6465727374
