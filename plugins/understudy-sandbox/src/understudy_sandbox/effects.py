@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from understudy_sandbox.azure import faults as azure
 from understudy_sandbox.errors import ApiError, json_response
+from understudy_sandbox.langfuse import faults as langfuse
 from understudy_sandbox.wire import dropped, truncated
 
 if TYPE_CHECKING:
@@ -71,7 +72,11 @@ async def before(
     """
     if rule.do == "error":
         raise _scripted(rule)
-    refusal = _preset(rule, request) or azure.preset(rule, request, operation)
+    refusal = (
+        _preset(rule, request)
+        or azure.preset(rule, request, operation)
+        or langfuse.preset(rule, operation)
+    )
     if refusal is not None:
         raise refusal
     if rule.do == "drop":

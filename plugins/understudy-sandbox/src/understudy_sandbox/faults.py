@@ -43,6 +43,9 @@ Kind = Literal[
     "azure_quota",
     "azure_status_case",
     "azure_value_lists",
+    "langfuse_late",
+    "langfuse_old_server",
+    "langfuse_parsed_io",
 ]
 
 
@@ -57,7 +60,8 @@ class Rule(BaseModel):
         status: HTTP status of an error.
         code, type, message: of an error or a failed job.
         retry_after: seconds for the ``retry-after`` header.
-        seconds: sandbox seconds of a list lag, or from a deployment's creation to its failure.
+        seconds: sandbox seconds of a list lag, of an observation's lateness, or from a
+            deployment's creation to its failure.
         value: the raw status to show.
         at: share of the running time at which a job meets its fate.
         model: the model to retire; the name of the quota that is used up.

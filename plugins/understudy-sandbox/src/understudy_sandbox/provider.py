@@ -14,6 +14,7 @@ from understudy_sandbox.errors import ApiError
 from understudy_sandbox.faults import Faults
 from understudy_sandbox.fits import Fits
 from understudy_sandbox.holds import Holds
+from understudy_sandbox.langfuse.store import Records
 from understudy_sandbox.state import OPENAI_HOME, State
 from understudy_sandbox.timeline import status
 from understudy_sandbox.training import Trainer
@@ -42,6 +43,7 @@ class Provider:
         self.fits = Fits(self.state, config.learner)
         self.faults = Faults(self.state, config.faults)
         self.holds = Holds(self.clock)
+        self.langfuse = Records(config.data, self.clock)
         self.trainer = Trainer(self.state, self.clock, self.fits, self.bill)
         self.deployments = Deployments(
             state=self.state,
@@ -149,4 +151,5 @@ class Provider:
         self.trainer.close()
         self.batcher.close()
         self.state.set("requests", dict(self.requests))
+        self.langfuse.close()
         self.state.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from understudy_sandbox.routes import admin, batches, chat, files, jobs, models, uploads
 from understudy_sandbox.routes.azure import OPERATIONS as AZURE
+from understudy_sandbox.routes.langfuse import OPERATIONS as LANGFUSE
 
 OPENAI = (
     *files.OPERATIONS,
@@ -14,4 +15,4 @@ OPENAI = (
     *uploads.OPERATIONS,
     *admin.OPERATIONS,
 )
-OPERATIONS = OPENAI + AZURE
+OPERATIONS = OPENAI + AZURE + LANGFUSE

@@ -1,0 +1,1 @@
+"""Langfuse as the sandbox plays it: spans to observations, scores, datasets, experiments."""
