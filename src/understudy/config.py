@@ -132,6 +132,7 @@ class _File(_Section):
     costs: CostSettings = CostSettings()
     worker: WorkerSettings = WorkerSettings()
     backends: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    services: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("backends")
     @classmethod
@@ -153,6 +154,7 @@ class Config:
         store, data, costs, worker: the sections; their files and folders come out absolute.
         clock: the system's clock, or the one that ``UNDERSTUDY_CLOCK`` describes.
         backends: the raw ``[backends.NAME]`` tables.
+        services: the raw ``[services.NAME]`` tables: what sources and sinks speak to.
         env: the environment that backends read their settings from.
     """
 
@@ -164,6 +166,7 @@ class Config:
     clock: SystemClock | FastClock
     costs: CostSettings = field(default_factory=CostSettings)
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     env: Mapping[str, str] = field(default_factory=Environment, repr=False)
 
     def backend_settings(self, name: str) -> tuple[str, dict[str, Any]]:
@@ -203,6 +206,7 @@ def load_config(path: Path | None = None, env: Mapping[str, str] | None = None) 
         worker=parsed.worker,
         clock=clock_from(variables.get("UNDERSTUDY_CLOCK")),
         backends=parsed.backends,
+        services=parsed.services,
         env=Environment(variables),
     )
 

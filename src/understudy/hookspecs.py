@@ -7,14 +7,33 @@ the code is imported when it is first used, so a heavy plugin costs nothing at s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol
 
 import pluggy
+from pydantic import BaseModel
 
-from understudy.backend import API_VERSION, BackendSpec
+from understudy.backend import API_VERSION, BackendSpec, Clock, Params
+from understudy.backend import Settings as BackendSettings
+from understudy.model import Conversation, Drop, Json, TracePage, TraceRecord
 
-__all__ = ["API_VERSION", "PROJECT", "CommandSpec", "PriceTable", "ScorerSpec", "hookimpl"]
+__all__ = [
+    "API_VERSION",
+    "PROJECT",
+    "CommandSpec",
+    "FileReader",
+    "Filter",
+    "FilterSpec",
+    "LineReader",
+    "PriceTable",
+    "ScorerSpec",
+    "TraceSource",
+    "TraceSourceSpec",
+    "hookimpl",
+]
 
 PROJECT = "understudy"
 
@@ -56,6 +75,107 @@ class PriceTable:
     api: str = ">=1,<2"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TraceSourceSpec:
+    """A source of logged calls; ``name`` is what recipes write as ``source.kind``.
+
+    ``reads`` says what ``target`` is: "lines" a ``LineReader`` (JSONL, one JSON object a line,
+    read in parallel), "file" a ``FileReader``, "service" a ``TraceSource`` that is asked over the
+    network and can resume.
+    """
+
+    name: str
+    target: str
+    help: str
+    reads: Literal["lines", "file", "service"]
+    api: str = ">=1,<2"
+
+
+class LineReader(Protocol):
+    """Reads a JSONL file line by line. Made as ``target(options=Options(...))``."""
+
+    Options: ClassVar[type[BaseModel]]
+    """``[source.options]`` of the recipe; ``Params`` where there are none."""
+
+    def calls(self, value: Mapping[str, Json]) -> Iterable[TraceRecord]:
+        """The calls in the object on one line; none where it holds something else."""
+        ...
+
+
+class FileReader(Protocol):
+    """Reads a whole file as a stream. Made as ``target(options=Options(...))``."""
+
+    Options: ClassVar[type[BaseModel]]
+
+    def read(self, path: Path) -> Iterator[TraceRecord]:
+        """The calls in the file, each with the line or row where it stands.
+
+        Raises:
+            DataError: the file itself cannot be read.
+        """
+        ...
+
+
+class TraceSource(ABC):
+    """A service that keeps calls. The constructor does no I/O.
+
+    The core stores every page with its watermark before it asks for the next one, so a killed
+    pull goes on from the last stored page.
+
+    Args:
+        settings: ``[services.NAME]`` of understudy.toml and the environment, as ``Settings``.
+        options: ``[source.options]`` of the recipe, as ``Options``.
+        clock: the project's clock.
+    """
+
+    Settings: ClassVar[type[BackendSettings]] = BackendSettings
+    Options: ClassVar[type[BaseModel]] = Params
+
+    def __init__(self, *, settings: BackendSettings, options: BaseModel, clock: Clock) -> None:
+        self.settings, self.options, self.clock = settings, options, clock
+
+    @abstractmethod
+    def pages(self, since: Json | None) -> Iterator[TracePage]:
+        """What came after ``since``, a watermark of this source; all that there is for None.
+
+        A source that has nothing new yields no page, or one without records.
+
+        Raises:
+            BackendError: AuthError, NotFound, RateLimited, Unavailable ... in words; transient
+                ones after the source's own patience has run out.
+        """
+
+    def close(self) -> None:  # noqa: B027 - many have nothing to give back
+        """Give connections back."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilterSpec:
+    """A cleaning filter; ``name`` is what recipes write as ``use``, and the reason code.
+
+    ``target`` is a ``Filter``.
+    """
+
+    name: str
+    target: str
+    help: str
+    api: str = ">=1,<2"
+
+
+class Filter(Protocol):
+    """A cleaning filter. Made as ``target(options=Options(...))``, in each process that cleans.
+
+    ``Options`` are the fields beside ``use`` in ``[[cleaning.filters]]``. It is pure: the same
+    row always gets the same word, and no other row matters.
+    """
+
+    Options: ClassVar[type[BaseModel]]
+
+    def check(self, row: Conversation) -> Conversation | Drop | None:
+        """None keeps the row, ``Drop`` leaves it out, a ``Conversation`` takes its place."""
+        ...
+
+
 @hookspec
 def understudy_backends() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
     """Backends that fine-tune."""
@@ -74,3 +194,13 @@ def understudy_scorers() -> Iterable[ScorerSpec]:  # type: ignore[empty-body]
 @hookspec
 def understudy_price_tables() -> Iterable[PriceTable]:  # type: ignore[empty-body]
     """Price tables that take precedence over the core's."""
+
+
+@hookspec
+def understudy_trace_sources() -> Iterable[TraceSourceSpec]:  # type: ignore[empty-body]
+    """Sources of logged calls."""
+
+
+@hookspec
+def understudy_filters() -> Iterable[FilterSpec]:  # type: ignore[empty-body]
+    """Cleaning filters."""

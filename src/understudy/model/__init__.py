@@ -53,6 +53,12 @@ from understudy.model.remote import (
     UploadReady,
     UploadStatus,
 )
+from understudy.model.traces import (
+    Conversation,
+    Drop,
+    TracePage,
+    TraceRecord,
+)
 
 __all__ = [
     "Absent",
@@ -64,8 +70,10 @@ __all__ = [
     "ChatReply",
     "ChatRequest",
     "Checkpoint",
+    "Conversation",
     "Deployment",
     "DeploymentSpec",
+    "Drop",
     "Estimate",
     "Example",
     "ExportSpec",
@@ -87,6 +95,8 @@ __all__ = [
     "RemoteState",
     "RemoteStatus",
     "Rows",
+    "TracePage",
+    "TraceRecord",
     "UploadFailed",
     "UploadPending",
     "UploadReady",

@@ -19,7 +19,13 @@ from understudy.errors import (
     PluginConflictError,
     PluginLoadError,
 )
-from understudy.hookspecs import CommandSpec, PriceTable, ScorerSpec
+from understudy.hookspecs import (
+    CommandSpec,
+    FilterSpec,
+    PriceTable,
+    ScorerSpec,
+    TraceSourceSpec,
+)
 from understudy.plugins.loading import Kind, Plugin, import_target, load
 from understudy.validation import nearest
 
@@ -98,6 +104,14 @@ class PluginHost:
     def price_tables(self) -> dict[str, PriceTable]:
         """Price tables of plugins, by name."""
         return self._select("price table", PriceTable)
+
+    def trace_sources(self) -> dict[str, TraceSourceSpec]:
+        """Sources of logged calls that plugins bring, by name."""
+        return self._select("source", TraceSourceSpec)
+
+    def filters(self) -> dict[str, FilterSpec]:
+        """Cleaning filters that plugins bring, by name."""
+        return self._select("filter", FilterSpec)
 
     def backend_spec(self, name: str) -> BackendSpec:
         """The spec of the backend plugin ``name``. Raises as ``backend_class`` does."""

@@ -17,20 +17,28 @@ from packaging.version import Version
 from understudy import hookspecs
 from understudy.backend import API_VERSION, BackendSpec
 from understudy.errors import PluginApiError, PluginError, PluginLoadError
-from understudy.hookspecs import CommandSpec, PriceTable, ScorerSpec
+from understudy.hookspecs import (
+    CommandSpec,
+    FilterSpec,
+    PriceTable,
+    ScorerSpec,
+    TraceSourceSpec,
+)
 from understudy.secrets import redact
 from understudy.validation import nearest
 
 __all__ = ["HOOKS", "Kind", "Plugin", "Record", "import_target", "load", "words"]
 
-Kind = Literal["backend", "command", "scorer", "price table"]
-Record = BackendSpec | CommandSpec | ScorerSpec | PriceTable
+Kind = Literal["backend", "command", "scorer", "price table", "source", "filter"]
+Record = BackendSpec | CommandSpec | ScorerSpec | PriceTable | TraceSourceSpec | FilterSpec
 
 HOOKS: dict[Kind, tuple[str, type[Record]]] = {
     "backend": ("understudy_backends", BackendSpec),
     "command": ("understudy_commands", CommandSpec),
     "scorer": ("understudy_scorers", ScorerSpec),
     "price table": ("understudy_price_tables", PriceTable),
+    "source": ("understudy_trace_sources", TraceSourceSpec),
+    "filter": ("understudy_filters", FilterSpec),
 }
 """What a plugin may bring: the hook that yields it and the record that it yields."""
 
