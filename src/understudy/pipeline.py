@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 import rfc8785
 
-from understudy.backend import Backend, Capabilities, SupportsEstimate, SupportsLifecycle
+from understudy.backend import (
+    Backend,
+    Capabilities,
+    SupportsEstimate,
+    SupportsExport,
+    SupportsLifecycle,
+)
 from understudy.costs.estimate import Asked, Hosted, RunEstimate, estimate_run
 from understudy.costs.ledger import BudgetState, budget_state, open_budget
 from understudy.costs.money import to_nanos
@@ -21,10 +27,10 @@ from understudy.engine.jobs import JobRecord, Plan
 from understudy.errors import BackendError, ConfigError, Retired
 from understudy.model import Estimate, JobSpec, Json, Lifecycle
 from understudy.project import Project
-from understudy.recipe import Recipe
+from understudy.recipe import Export, Recipe
 from understudy.secrets import looks_secret
 from understudy.store import registry
-from understudy.validation import parse
+from understudy.validation import nearest, parse
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -56,8 +62,15 @@ class Prepared:
     @property
     def run_key(self) -> str:
         """Hash of all that shapes the run's outcome, the evaluation and the alias included."""
-        evaluation = self.recipe.evaluation.model_dump(mode="json")
-        return _hash({"train": self.train_key, "by": evaluation, "alias": self.recipe.alias})
+        recipe = self.recipe
+        outcome: Json = {
+            "train": self.train_key,
+            "by": recipe.evaluation.model_dump(mode="json"),
+            "alias": recipe.alias,
+        }
+        if recipe.export != Export():
+            outcome["export"] = recipe.export.model_dump(mode="json")
+        return _hash(outcome)
 
 
 def _hash(value: Json) -> str:
@@ -88,6 +101,7 @@ def prepare_run(
     backend = project.backend(train.backend)
     where = f"[train.hyperparameters] for {train.backend}"
     parse(type(backend).Params, train.hyperparameters, where=where)
+    _require_formats(backend, recipe.export)
     project.scorer(recipe.evaluation.scorer)
     warnings, closed = _lifecycle(project, backend, train.base_model) if online else ((), None)
     dataset = prepare(
@@ -135,6 +149,17 @@ def _require_valid(backend: Backend, spec: JobSpec) -> None:
             f"{backend.name} cannot train this: "
             + "; ".join(f"[{item.field}] {item.message}. {item.fix}" for item in problems)
         )
+
+
+def _require_formats(backend: Backend, wish: Export) -> None:
+    if not isinstance(backend, SupportsExport):
+        return
+    known = backend.export_formats()
+    for name in wish.formats:
+        if name not in known:
+            raise ConfigError(
+                f"[export.formats] {name!r} is no format of {backend.name}: {nearest(name, known)}"
+            )
 
 
 def _refuse_secrets(recipe: Recipe) -> None:
@@ -322,6 +347,7 @@ def _plan(prepared: Prepared) -> Plan:
         dataset=str(prepared.dataset.path),
         evaluation=recipe.evaluation,
         deployment=recipe.deployment,
+        export=recipe.export,
         alias=recipe.alias,
         budget=recipe.budget_name,
         on_exhausted=recipe.budget.on_exhausted,

@@ -17,6 +17,7 @@ __all__ = [
     "Cleaning",
     "Deployment",
     "Evaluation",
+    "Export",
     "Recipe",
     "Source",
     "Split",
@@ -118,6 +119,27 @@ class Deployment(_Section):
     capacity: int | None = Field(default=None, gt=0)
 
 
+class Export(_Section):
+    """Where a trained model is files: which of them are made, and which one answers.
+
+    Each is held against the trained model, on ``rows`` held-out rows, before it is registered.
+    """
+
+    formats: tuple[str, ...] = ("f16", "q8_0", "q4_k_m")
+    serve: str = "q4_k_m"
+    rows: int = Field(default=32, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _serves_what_is_made(self) -> Export:
+        if len(set(self.formats)) != len(self.formats):
+            message = "a format is named twice; name each once"
+            raise ValueError(message)
+        if self.serve not in self.formats:
+            message = f"serve is {self.serve!r}; name one of formats: {', '.join(self.formats)}"
+            raise ValueError(message)
+        return self
+
+
 class Budget(_Section):
     """A hard stop before money is spent. Runs that name the same budget share it."""
 
@@ -136,6 +158,7 @@ class Recipe(_Section):
     train: Train
     evaluation: Evaluation = Evaluation()
     deployment: Deployment = Deployment()
+    export: Export = Export()
     alias: str | None = Field(default=None, pattern=NAME)
     budget: Budget
 

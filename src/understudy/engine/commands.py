@@ -92,6 +92,9 @@ def _take_over(tx: sa.Connection, engine: Engine, job: JobRecord, trained: JobRe
         at=now,
     )
     register = next(op for op in operations.of_job(tx, trained.id) if op.kind == "register")
+    payload = {"source": register.key, **register.payload}
+    if trained.plan.export != job.plan.export:
+        del payload["source"]  # other files are another model version
     operations.insert(
         tx,
         key=f"{job.id}.register.1",
@@ -99,7 +102,7 @@ def _take_over(tx: sa.Connection, engine: Engine, job: JobRecord, trained: JobRe
         backend=job.backend,
         at=now,
         job_id=job.id,
-        payload={"source": register.key, **register.payload},
+        payload=payload,
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from understudy.errors import ConfigError, StaleRecord
 from understudy.model import JobSpec, Json
-from understudy.recipe import Deployment, Evaluation
+from understudy.recipe import Deployment, Evaluation, Export
 from understudy.secrets import redact
 from understudy.states import TERMINAL, Event, State, next_state
 from understudy.store.schema import events, jobs
@@ -48,6 +48,7 @@ class Plan(BaseModel):
     """Folder of the dataset."""
     evaluation: Evaluation
     deployment: Deployment = Deployment()
+    export: Export = Export()
     alias: str | None
     budget: str
     on_exhausted: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["DEPLOY_LABELS", "LABELS", "Reach", "nowhere"]
+__all__ = ["DEPLOY_LABELS", "EXPORT_LABELS", "LABELS", "Reach", "nowhere"]
 
 Reach = Callable[[str], None]
 """Called with the label of the point that a worker has reached."""
@@ -49,6 +49,17 @@ DEPLOY_LABELS = (
     "undeploy.stored",
 )
 """Reached over backends whose models answer through deployments alone."""
+
+EXPORT_LABELS = (
+    "export.sending-stored",
+    "export.before-post",
+    "export.after-reply",
+    "export.stored",
+    "export.poll",
+    "export.judged",
+    "export.proven",
+)
+"""Reached over backends whose models are files."""
 
 
 def nowhere(label: str) -> None:

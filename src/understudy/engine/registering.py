@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 from understudy.backend import SupportsInfer
-from understudy.engine import deploying, jobs, operations, undeploying
+from understudy.engine import deploying, exporting, jobs, operations, undeploying
 from understudy.engine.context import Engine
 from understudy.engine.evaluating import Subject, answers_of, list_lost, test_rows
 from understudy.engine.operations import Operation
 from understudy.errors import BackendError, NotFound, PluginError, Retired
-from understudy.model import Handle, Json
+from understudy.model import Handle, Json, ModelExport
 from understudy.states import Event
 from understudy.store import registry
 
@@ -28,6 +30,12 @@ def step(engine: Engine, op: Operation) -> None:
             f"{op.backend} trained {ref.id} but cannot answer, so it cannot be evaluated; "
             "register it through a backend that serves it"
         )
+    exported = None
+    if engine.backends.capabilities(op.backend).export.ok:
+        exported = exporting.proven(engine, op, job, ref)
+        if exported is None:
+            return
+        ref = replace(ref, id=exported.model)
     serving = deploying.names(engine, op, job, [ref])
     if serving is None:
         return
@@ -35,11 +43,17 @@ def step(engine: Engine, op: Operation) -> None:
     subject = Subject(name="student", ref=ref, serving=serving[ref.id])
     _probe(engine, op, job, subject)
     engine.reach("register.probed")
-    _register(engine, op, job, subject)
+    _register(engine, op, job, subject, exported)
     engine.reach("register.stored")
 
 
-def _register(engine: Engine, op: Operation, job: jobs.JobRecord, subject: Subject) -> None:
+def _register(
+    engine: Engine,
+    op: Operation,
+    job: jobs.JobRecord,
+    subject: Subject,
+    exported: ModelExport | None,
+) -> None:
     """One transaction: the model version, the intent to evaluate it, the job's step on."""
     now = engine.now()
     ref = subject.ref
@@ -52,7 +66,7 @@ def _register(engine: Engine, op: Operation, job: jobs.JobRecord, subject: Subje
             name=job.name,
             ref=ref,
             source=op.payload.get("source", op.key),
-            lineage=lineage(job, op.payload["handle"]),
+            lineage=lineage(job, op.payload["handle"], exported),
             at=now,
         )
         operations.insert(
@@ -90,8 +104,13 @@ def _probe(engine: Engine, op: Operation, job: jobs.JobRecord, subject: Subject)
         raise BackendError(f"{subject.ref.id} does not answer: {error}") from None
 
 
-def lineage(job: jobs.JobRecord, handle: Json) -> dict[str, object]:
-    """Where a model version comes from: enough to train it again somewhere else."""
+def lineage(
+    job: jobs.JobRecord, handle: Json, exported: ModelExport | None = None
+) -> dict[str, object]:
+    """Where a model version comes from: enough to train it again somewhere else.
+
+    Where it is files, they are named with their sha256 and what was measured of them.
+    """
     spec = job.plan.spec
     return {
         "job": job.id,
@@ -103,4 +122,5 @@ def lineage(job: jobs.JobRecord, handle: Json) -> dict[str, object]:
         "hyperparameters": dict(spec.hyperparameters),
         "handle": handle,
         "recipe": job.plan.recipe,
+        **({} if exported is None else {"export": asdict(exported)}),
     }

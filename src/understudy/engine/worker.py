@@ -14,8 +14,10 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from understudy.engine import (
+    batches,
     deploying,
     evaluating,
+    exporting,
     operations,
     registering,
     surplus,
@@ -40,9 +42,13 @@ _STEPS: dict[str, Callable[[Engine, Operation], None]] = {
     "train": training.step,
     "register": registering.step,
     "evaluate": evaluating.step,
+    "export": exporting.step,
     "deploy": deploying.step,
     "undeploy": undeploying.step,
     "surplus": surplus.step,
+    "batch_upload": batches.step_upload,
+    "batch": batches.step,
+    "batch_surplus": batches.step_surplus,
 }
 
 
@@ -166,7 +172,8 @@ class Worker:
     def _step(self, ops: Sequence[Operation]) -> None:
         for op in ops:
             try:
-                _STEPS[op.kind](self._engine, op)
+                step = _STEPS.get(op.kind) or self._engine.kinds[op.kind]
+                step(self._engine, op)
             except StaleRecord as error:
                 log.info("%s", error)
             except Exception as error:  # noqa: BLE001 - one operation must not stop the worker

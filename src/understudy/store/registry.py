@@ -29,6 +29,7 @@ __all__ = [
     "list_models",
     "move_alias",
     "register",
+    "registered",
     "rollback_alias",
 ]
 
@@ -86,9 +87,9 @@ def register(
 ) -> ModelVersion:
     """Add the next version of ``name``; the same ``source`` gives the version it gave before."""
     table = schema.models
-    row = tx.execute(sa.select(table).where(table.c.source == source)).mappings().first()
-    if row is not None:
-        return _version(row)
+    present = registered(tx, source)
+    if present is not None:
+        return present
     newest = sa.select(sa.func.max(table.c.version)).where(table.c.name == name)
     version = (tx.execute(newest).scalar() or 0) + 1
     values: dict[str, Any] = {
@@ -105,6 +106,13 @@ def register(
     # Two workers may register at once: the unique key makes one of them try again.
     tx.execute(sa.insert(table).values(**values, source=source))
     return ModelVersion(**values)
+
+
+def registered(tx: sa.Connection, source: str) -> ModelVersion | None:
+    """The version that was registered for ``source``, if it was."""
+    query = sa.select(schema.models).where(schema.models.c.source == source)
+    row = tx.execute(query).mappings().first()
+    return None if row is None else _version(row)
 
 
 def get_model(tx: sa.Connection, reference: str) -> ModelVersion:
