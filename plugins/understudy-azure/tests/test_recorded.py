@@ -16,7 +16,8 @@ from understudy.model import RemoteState, UploadReady
 from understudy_azure import wire
 from understudy_azure.params import base_model, training_type
 from understudy_azure.wire_arm import model_parts
-from understudy_openai.wire import batch_status, file_record, job_handle, job_status, upload_status
+from understudy_openai.wire import file_record, job_handle, job_status, upload_status
+from understudy_openai.wire_batch import batch_record
 from understudy_openai.wire_values import time
 
 PAGE = Path(__file__).parents[4] / "shared" / "recorded" / "azure_notebook_outputs.txt"
@@ -90,8 +91,9 @@ def test_files_and_batches() -> None:
         assert (record.id, record.bytes) == (body["id"], body["bytes"])
         assert upload_status([record], wire.READY_FILES) == UploadReady()
     (batch,) = [body for body in printed() if body.get("object") == "batch"]
-    status = batch_status(batch)
-    assert (status.state, status.output_file, status.error_file) == (RemoteState.QUEUED, None, None)
+    record = batch_record(batch)
+    assert record.status.state is RemoteState.QUEUED
+    assert (record.output_file, record.error_file) == (None, None)
 
 
 def test_statuses_and_dates_of_printed_tables() -> None:

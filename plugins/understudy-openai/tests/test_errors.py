@@ -24,8 +24,8 @@ from understudy.errors import (
     Unavailable,
 )
 from understudy_openai import Failure, to_error
-from understudy_openai.backend import failure_of, timeouts
-from understudy_openai.wire_errors import EXCEPTIONS, kind_of, retry_after
+from understudy_openai.connection import timeouts
+from understudy_openai.wire_errors import EXCEPTIONS, failure_of, kind_of, retry_after
 
 REQUEST = httpx2.Request("POST", "http://127.0.0.1/v1/fine_tuning/jobs")
 

@@ -19,6 +19,7 @@ import yaml
 from understudy.errors import AuthError, BackendError, InvalidData, NotFound, RateLimited
 from understudy.model import RemoteState, UploadFailed, UploadPending, UploadReady
 from understudy_openai import Failure, lists, to_error, wire
+from understudy_openai.wire_batch import batch_record
 
 ROOT = Path(__file__).parents[4] / "shared" / "recorded"
 pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason=f"no recorded traffic in {ROOT}")
@@ -129,10 +130,11 @@ def check(one: dict[str, Any]) -> str:
             assert isinstance(wire.upload_status([record]), FILES[status])
             assert record.bytes == one["bytes"]
     elif kind == "batch":
-        batch = wire.batch_status(one)
-        assert (batch.state, batch.raw) == (RemoteState(BATCHES[status]), status)
+        batch = batch_record(one)
+        look = batch.status
+        assert (look.state, look.raw) == (RemoteState(BATCHES[status]), status)
         assert batch.output_file == (one.get("output_file_id") or one.get("output_file") or None)
-        assert batch.completed == one.get("request_counts", {}).get("completed", 0)
+        assert look.completed == one.get("request_counts", {}).get("completed")
     elif kind == "model":
         model = wire.model_record(one)
         assert (model.id, model.owner) == (one["id"], one.get("owned_by"))

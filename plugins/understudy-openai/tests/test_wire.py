@@ -78,24 +78,6 @@ def test_job_statuses(raw: str, state: str) -> None:
     assert (status.state, status.raw) == (RemoteState(state), raw)
 
 
-@pytest.mark.parametrize(
-    ("raw", "state"),
-    [
-        ("validating", "queued"),
-        ("in_progress", "running"),
-        ("finalizing", "running"),
-        ("completed", "succeeded"),
-        ("failed", "failed"),
-        ("expired", "failed"),
-        ("cancelling", "cancelling"),
-        ("cancelled", "cancelled"),
-        ("In_Progress", "running"),
-    ],
-)
-def test_batch_statuses(raw: str, state: str) -> None:
-    assert wire.batch_status({"id": "batch_1", "status": raw}).state is RemoteState(state)
-
-
 @pytest.mark.parametrize("raw", ["fancy_new_status", "", None, 7, "succeeded!"])
 def test_an_unknown_status_is_unknown_and_kept(raw: object) -> None:
     status = wire.job_status(job(status=raw))
@@ -224,26 +206,6 @@ def test_events_before_2023_have_no_id_and_get_a_stable_one() -> None:
     assert wire.event(told).id != wire.event({**told, "message": "Ended"}).id
 
 
-def test_a_completed_batch_may_have_no_output_file_at_all() -> None:
-    status = wire.batch_status({"id": "b", "status": "completed", "output_file_id": ""})
-    assert (status.state, status.output_file) == (RemoteState.SUCCEEDED, None)
-
-
-def test_an_expired_batch_may_show_zero_counts_and_still_have_output() -> None:
-    counts = {"total": 0, "completed": 0, "failed": 0}
-    told = {"id": "b", "status": "expired", "request_counts": counts, "output_file_id": "file-2"}
-    status = wire.batch_status(told)
-    assert (status.output_file, status.total) == ("file-2", 0)
-    assert status.problem is not None
-    assert status.problem.code == "expired"
-
-
-def test_an_over_quota_batch_fails_after_create() -> None:
-    errors = {"object": "list", "data": [{"code": "token_limit_exceeded", "message": "Too much."}]}
-    status = wire.batch_status({"id": "b", "status": "failed", "errors": errors})
-    assert status.problem == RemoteProblem(message="Too much.", code="token_limit_exceeded")
-
-
 def test_lifecycle_takes_the_shutdown_date_of_the_model() -> None:
     model = {"id": "gpt-4o", "shutdown_date": "2028-05-01", "owned_by": "system"}
     dates = wire.lifecycle(model, host="127.0.0.1")
@@ -279,7 +241,6 @@ def test_no_shape_of_json_crashes_the_mapping(body: object) -> None:
     with_id = {**body, "id": "x"} if isinstance(body, dict) else {"id": "x"}
     assert wire.job_status(body).state in RemoteState
     assert wire.job_handle(with_id).id == "x"
-    assert wire.batch_status(with_id).id == "x"
     assert wire.file_record(with_id).id == "x"
     assert wire.model_record(with_id).id == "x"
     assert wire.event(body).id

@@ -18,8 +18,8 @@ class BatchLimits:
 
     ``requests`` and ``bytes`` bound one file; ``models`` how many models (deployments) one file
     may name; ``enqueued_tokens`` the prompt tokens of all unfinished batches of one model, None
-    where there is no such limit. ``window`` is the time in seconds after which a batch expires,
-    or in which it is usually done (``source`` says which).
+    where there is no such limit or nobody told it. ``window`` is the time in seconds after which a
+    batch expires, or in which it is usually done (``source`` says which).
     """
 
     requests: int
@@ -52,9 +52,10 @@ class BatchSpec:
 class BatchStatus:
     """One look at a batch.
 
-    ``state`` is SUCCEEDED when it ended and whatever was answered can be read, be it all or not:
-    an expired or cancelled batch keeps its ``raw`` word and its part. FAILED means that nothing
-    was run. The counts are the provider's own and may be wrong.
+    SUCCEEDED: it ended, and whatever was answered can be fetched, be it all, a part or nothing; a
+    batch that expired keeps that word as its ``raw``. CANCELLED: somebody ended it; its part can be
+    fetched too and is billed. FAILED: nothing was run. The counts are the provider's own and may
+    be wrong.
     ``usage`` is what it says it will bill, None where it gives none or only zeros.
     ``over_quota``: refused for the enqueued-token limit, so it may be sent again later. ``fields``
     are the few fields of the reply that may be kept in the history.

@@ -11,7 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from understudy_openai.backend import OpenAIBackend, timeouts
+    from understudy_openai.backend import OpenAIBackend
+    from understudy_openai.batch_limits import enqueued_tokens
+    from understudy_openai.connection import timeouts
     from understudy_openai.doctor import Asker
     from understudy_openai.params import (
         Limits,
@@ -32,13 +34,12 @@ if TYPE_CHECKING:
         web_address,
     )
     from understudy_openai.uploads import file_name
-    from understudy_openai.wire import BatchStatus, FileRecord, ModelRecord
+    from understudy_openai.wire import FileRecord, ModelRecord
     from understudy_openai.wire_chat import chat_body, chat_reply
     from understudy_openai.wire_errors import Failure, retry_after, to_error
 
 __all__ = [
     "Asker",
-    "BatchStatus",
     "Failure",
     "FileRecord",
     "Limits",
@@ -54,6 +55,7 @@ __all__ = [
     "check_spec",
     "create_body",
     "default_epochs",
+    "enqueued_tokens",
     "estimate",
     "file_name",
     "is_loopback",
@@ -66,7 +68,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "backend": ("OpenAIBackend", "timeouts"),
+    "backend": ("OpenAIBackend",),
+    "batch_limits": ("enqueued_tokens",),
+    "connection": ("timeouts",),
     "doctor": ("Asker",),
     "params": (
         "Limits",
@@ -82,7 +86,7 @@ _HOMES = {
     "redaction": ("redact",),
     "settings": ("OpenAISettings", "WireSettings", "is_loopback", "web_address"),
     "uploads": ("file_name",),
-    "wire": ("BatchStatus", "FileRecord", "ModelRecord"),
+    "wire": ("FileRecord", "ModelRecord"),
     "wire_chat": ("chat_body", "chat_reply"),
     "wire_errors": ("Failure", "retry_after", "to_error"),
 }

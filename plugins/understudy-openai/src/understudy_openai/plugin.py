@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from understudy.backend import BackendSpec, Capabilities, Support
 from understudy.hookspecs import hookimpl
+from understudy_openai.batch_limits import LIMITS
 
 CAPABILITIES = Capabilities(
     methods=("supervised", "dpo", "reinforcement"),
@@ -17,7 +18,7 @@ CAPABILITIES = Capabilities(
     checkpoints=Support.yes(),
     deploy=Support.no("models answer at once; OpenAI has no deployments"),
     infer=Support.yes(),
-    batch=Support.no("comes with precompute"),
+    batch=Support.yes("fine-tunes too; half price, 24 h"),
     export=Support.no("OpenAI does not give weights away"),
     estimate=Support.yes("supervised and dpo; reinforcement is billed by the hour"),
     lifecycle=Support.yes("shutdown_date of GET /v1/models/{model}"),
@@ -28,6 +29,7 @@ CAPABILITIES = Capabilities(
     max_row_tokens=65_536,
     max_file_bytes=8 * 1024**3,
     price_book="openai",
+    batch_limits=LIMITS,
     notes=(
         "OpenAI takes no new jobs from 2027-01-06; idle organisations cannot start any",
         "base_url makes it drive any OpenAI-compatible fine-tuning server",

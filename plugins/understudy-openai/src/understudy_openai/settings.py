@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -45,6 +45,8 @@ class WireSettings(Settings):
     ``request_timeout`` bounds one request in seconds, all its phases together, and stays under
     the 60 s that ``Capabilities.request_timeout`` promises to the engine. ``upload_timeout`` is
     the longest the server may be silent while a file is sent, in seconds.
+    ``batch_enqueued_tokens`` are the account's limits on enqueued prompt tokens, by model, base
+    model or deployment, ``*`` for all others. Where nothing tells, only batches that fail do.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -52,6 +54,7 @@ class WireSettings(Settings):
     api_key: SecretStr | None = None
     request_timeout: float = Field(default=45.0, gt=0, le=60)
     upload_timeout: float = Field(default=600.0, gt=0)
+    batch_enqueued_tokens: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
 
     @field_validator("api_key")
     @classmethod
@@ -68,7 +71,10 @@ class WireSettings(Settings):
 
 
 class OpenAISettings(WireSettings):
-    """Settings of ``[backends.openai]``."""
+    """Settings of ``[backends.openai]``.
+
+    ``usage_tier``, 1 to 5, stands for the published limits of that tier on enqueued tokens.
+    """
 
     env: ClassVar[Mapping[str, str]] = {
         "api_key": "OPENAI_API_KEY",
@@ -81,6 +87,7 @@ class OpenAISettings(WireSettings):
     organization: str | None = None
     project: str | None = None
     allow_http: bool = False
+    usage_tier: int | None = Field(default=None, ge=1, le=5)
 
     @field_validator("base_url")
     @classmethod

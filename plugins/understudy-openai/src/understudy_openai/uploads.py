@@ -12,12 +12,14 @@ from understudy.errors import BackendError, InvalidData, Unavailable
 from understudy.model import Json
 from understudy_openai import wire
 
-__all__ = ["PART_BYTES", "SINGLE_BYTES", "Caller", "Uploader", "file_name"]
+__all__ = ["PART_BYTES", "SINGLE_BYTES", "TRAINING", "Caller", "Uploader", "file_name"]
 
 PART_BYTES = 64 * 1024**2
 """Largest part of the Uploads API."""
 SINGLE_BYTES = 500 * 1000**2
 """Above this a file goes in parts; the provider's own limit for one request is 512 MB."""
+TRAINING = "fine-tune"
+"""The purpose of files to train on."""
 _PAGES = 3
 _COMPLETE = frozenset({"uploaded", "processed", "pending", "running"})
 """Statuses of a file that is all there; Azure takes it in for a while after that."""
@@ -50,7 +52,7 @@ class Uploader:
         self._client, self._call = client, call
         self._part, self._single = part, single
 
-    def send(self, path: str, name: str) -> Json:
+    def send(self, path: str, name: str, *, purpose: str = TRAINING) -> Json:
         """The file object of the file at ``path``, complete at the provider under ``name``.
 
         Raises:
@@ -59,29 +61,29 @@ class Uploader:
         """
         try:
             size = Path(path).stat().st_size
-            there = self.existing(name, size)
+            there = self.existing(name, size, purpose=purpose)
             if there is not None:
                 return there
             with Path(path).open("rb") as file:
                 whole = self._whole if size <= self._single else self._parts
-                return whole(file, name, size)
+                return whole(file, name, size, purpose)
         except BackendError:
             # Some of them are OSErrors too.
             raise
         except OSError as error:
             raise InvalidData(
                 f"could not read {path}: {error.strerror or type(error).__name__}. "
-                "Check that the dataset is still there."
+                "Check that it is still there."
             ) from None
 
-    def existing(self, name: str, size: int | None) -> Json | None:
+    def existing(self, name: str, size: int | None, *, purpose: str = TRAINING) -> Json | None:
         """The file that an earlier try left complete; of any size where ``size`` is None."""
         after: dict[str, str] = {}
         for _ in range(_PAGES):
             body = self._call(
                 "list the files",
                 self._client.files.with_raw_response.list,
-                purpose="fine-tune",
+                purpose=purpose,
                 order="desc",
                 limit=100,
                 **after,
@@ -97,15 +99,15 @@ class Uploader:
             after = {"after": str(found[-1]["id"])}
         return None
 
-    def _whole(self, file: BinaryIO, name: str, size: int) -> Json:
+    def _whole(self, file: BinaryIO, name: str, size: int, purpose: str) -> Json:
         return self._call(
             f"upload {name} ({size:,} bytes)",
             self._client.files.with_raw_response.create,
             file=(name, file, "application/jsonl"),
-            purpose="fine-tune",
+            purpose=purpose,
         )
 
-    def _parts(self, file: BinaryIO, name: str, size: int) -> Json:
+    def _parts(self, file: BinaryIO, name: str, size: int, purpose: str) -> Json:
         uploads = self._client.uploads
         begun = self._call(
             f"begin the upload of {name} ({size:,} bytes)",
@@ -113,7 +115,7 @@ class Uploader:
             bytes=size,
             filename=name,
             mime_type="text/jsonl",
-            purpose="fine-tune",
+            purpose=purpose,
         )
         upload = self._id(begun, name)
         digest = hashlib.md5(usedforsecurity=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from understudy.model import (
     Checkpoint,
@@ -38,14 +38,11 @@ from understudy_openai.wire_values import (
 )
 
 __all__ = [
-    "BATCH_STATES",
     "FILE_READY",
     "JOB_STATES",
     "KEY",
-    "BatchStatus",
     "FileRecord",
     "ModelRecord",
-    "batch_status",
     "checkpoint",
     "count",
     "event",
@@ -61,6 +58,7 @@ __all__ = [
     "metadata",
     "model_record",
     "numbers",
+    "problem",
     "rows",
     "text",
     "time",
@@ -86,19 +84,6 @@ JOB_STATES: Mapping[str, RemoteState] = {
     "cancelling": _S.CANCELLING,
     "cancelled": _S.CANCELLED,
     "canceled": _S.CANCELLED,
-}
-BATCH_STATES: Mapping[str, RemoteState] = {
-    "validating": _S.QUEUED,
-    "queued": _S.QUEUED,
-    "in_progress": _S.RUNNING,
-    "running": _S.RUNNING,
-    "finalizing": _S.RUNNING,
-    "completed": _S.SUCCEEDED,
-    "success": _S.SUCCEEDED,  # Mistral
-    "failed": _S.FAILED,
-    "expired": _S.FAILED,  # what was done before is in its output file all the same
-    "cancelling": _S.CANCELLING,
-    "cancelled": _S.CANCELLED,
 }
 FILE_READY = frozenset({"uploaded", "processed", ""})
 _FILE_BAD = frozenset({"error", "deleted", "deleting"})
@@ -126,22 +111,6 @@ class ModelRecord:
     owner: str | None
     shutdown_date: str | None
     deleted: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchStatus:
-    """One look at a batch. A batch that failed, expired or was cancelled may have output too."""
-
-    id: str
-    state: RemoteState
-    raw: str
-    output_file: str | None = None
-    error_file: str | None = None
-    total: int = 0
-    completed: int = 0
-    failed: int = 0
-    problem: RemoteProblem | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 # -- fine-tuning jobs --------------------------------------------------------------------------
@@ -262,7 +231,7 @@ def checkpoint(body: Json) -> Checkpoint:
     )
 
 
-# -- files, models, batches --------------------------------------------------------------------
+# -- files, models -----------------------------------------------------------------------------
 
 
 def file_record(body: Json, secrets: Iterable[str] = ()) -> FileRecord:
@@ -324,28 +293,4 @@ def lifecycle(body: Json, *, host: str) -> Lifecycle:
         inference_until=record.shutdown_date,
         training_until=min(days, default=None),
         source=source,
-    )
-
-
-def batch_status(body: Json, secrets: Iterable[str] = ()) -> BatchStatus:
-    """One look at a batch, judged by ``status`` alone."""
-    body = mapping(body)
-    raw = text(body.get("status")) or ""
-    state = BATCH_STATES.get(raw.strip().lower(), _S.UNKNOWN)
-    counts = mapping(body.get("request_counts"))
-    trouble = next((problem({"error": row}, secrets) for row in rows(body.get("errors"))), None)
-    if state is _S.FAILED and trouble is None:
-        code = raw.lower()
-        trouble = RemoteProblem(message=f"the batch {code}; output may exist", code=code)
-    return BatchStatus(
-        id=identity(body),
-        state=state,
-        raw=redact(raw, secrets, limit=40),
-        output_file=text(body.get("output_file_id")) or text(body.get("output_file")),
-        error_file=text(body.get("error_file_id")) or text(body.get("error_file")),
-        total=count(counts.get("total")) or 0,
-        completed=count(counts.get("completed")) or 0,
-        failed=count(counts.get("failed")) or 0,
-        problem=trouble if state is _S.FAILED else None,
-        metadata=metadata(body),
     )

@@ -221,6 +221,11 @@ def is_quota(failure: Failure) -> bool:
     return failure.status == 402 or bool(codes & _QUOTA_CODES)
 
 
+def is_over_enqueued(failure: Failure) -> bool:
+    """The limit on enqueued tokens of batches; room comes back as batches end."""
+    return failure.code == "token_limit_exceeded"
+
+
 def is_too_many_jobs(failure: Failure) -> bool:
     """The limit on running jobs comes as 429, or 400, with type invalid_request_error."""
     return failure.code == "rate_limit_exceeded"
@@ -268,6 +273,7 @@ def is_elsewhere(failure: Failure) -> bool:
 
 _RULES: tuple[tuple[Callable[[Failure], bool], type[BackendError], str], ...] = (
     (is_quota, QuotaError, "Add credit or raise the limit of the account, then retry."),
+    (is_over_enqueued, RateLimited, "Wait until a running batch has ended."),
     (is_too_many_jobs, RateLimited, "Wait until a running job has ended."),
     (is_too_fast, RateLimited, "Wait and ask again."),
     (

@@ -72,6 +72,9 @@ def _endpoint(provider: Provider, operation: Operation) -> Callable[[Request], A
             response = await _perform(provider, operation, request)
         except ApiError as error:
             response = operation.face.refuse(error)
+        finally:
+            # The files of a form are on disk until then.
+            await request.close()
         spent = int((time.perf_counter() - began) * 1000)
         response.headers[operation.face.request_id] = new_id("req_", 32)
         response.headers["openai-processing-ms"] = str(spent)
