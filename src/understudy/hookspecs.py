@@ -18,18 +18,35 @@ from pydantic import BaseModel
 
 from understudy.backend import API_VERSION, BackendSpec, Clock, Params
 from understudy.backend import Settings as BackendSettings
-from understudy.model import Conversation, Drop, Json, TracePage, TraceRecord
+from understudy.model import (
+    Conversation,
+    DatasetItem,
+    Delivery,
+    Drop,
+    ExperimentRun,
+    Json,
+    Score,
+    SinkReport,
+    TracedCall,
+    TracePage,
+    TraceRecord,
+)
 
 __all__ = [
     "API_VERSION",
     "PROJECT",
+    "CacheStoreSpec",
     "CommandSpec",
     "FileReader",
     "Filter",
     "FilterSpec",
     "LineReader",
     "PriceTable",
+    "ScoreSink",
+    "ScoreSinkSpec",
     "ScorerSpec",
+    "TraceSink",
+    "TraceSinkSpec",
     "TraceSource",
     "TraceSourceSpec",
     "hookimpl",
@@ -63,6 +80,22 @@ class ScorerSpec:
     name: str
     target: str
     help: str
+    api: str = ">=1,<2"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheStoreSpec:
+    """A store of precomputed answers for URLs of the scheme ``name`` (``"lmdb"`` for lmdb://...).
+
+    ``target`` is ``(url: str, options: understudy.cache.CacheOptions) -> CacheStore``; the
+    contract is ``understudy.cache.CacheStore``, its tests ``understudy.testing.CacheStoreSuite``.
+    ``install`` is the command that installs what the target imports.
+    """
+
+    name: str
+    target: str
+    help: str
+    install: str = ""
     api: str = ">=1,<2"
 
 
@@ -176,6 +209,88 @@ class Filter(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TraceSinkSpec:
+    """Where calls that were answered here are told; ``target`` is a ``TraceSink``."""
+
+    name: str
+    target: str
+    help: str
+    api: str = ">=1,<2"
+
+
+class TraceSink(ABC):
+    """A service that is told of every call. The constructor does no I/O.
+
+    No call is lost: ``capture`` has put it on disk when it returns, and ``deliver`` forgets it
+    only when the service has taken it. The service may be sent a call twice, never two of it.
+
+    Args:
+        settings: ``[services.NAME]`` of understudy.toml and the environment, as ``Settings``.
+        folder: where waiting calls lie; one process at a time uses it.
+        clock: the project's clock.
+    """
+
+    Settings: ClassVar[type[BackendSettings]] = BackendSettings
+
+    def __init__(self, *, settings: BackendSettings, folder: Path, clock: Clock) -> None:
+        self.settings, self.folder, self.clock = settings, folder, clock
+
+    @abstractmethod
+    def capture(self, calls: Iterable[TracedCall]) -> None:
+        """Put calls on disk, to be delivered."""
+
+    @abstractmethod
+    def deliver(self) -> Delivery:
+        """Send what waits, once: never sleeps, never raises for trouble of the service."""
+
+    def close(self) -> None:  # noqa: B027 - some have nothing to give back
+        """Give connections and files back; what waits stays on disk."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreSinkSpec:
+    """Where scores and experiments are written; ``target`` is a ``ScoreSink``."""
+
+    name: str
+    target: str
+    help: str
+    api: str = ">=1,<2"
+
+
+class ScoreSink(ABC):
+    """A service that keeps scores, datasets and experiments. The constructor does no I/O.
+
+    Everything has an id of its own, so that writing it again changes nothing. All methods raise
+    ``BackendError`` (AuthError, NotFound, RateLimited, Unavailable ...) in words; transient ones
+    after the sink's own patience has run out.
+
+    Args:
+        settings: ``[services.NAME]`` of understudy.toml and the environment, as ``Settings``.
+        clock: the project's clock.
+    """
+
+    Settings: ClassVar[type[BackendSettings]] = BackendSettings
+
+    def __init__(self, *, settings: BackendSettings, clock: Clock) -> None:
+        self.settings, self.clock = settings, clock
+
+    @abstractmethod
+    def write_scores(self, scores: Iterable[Score]) -> SinkReport:
+        """Attach scores to calls."""
+
+    @abstractmethod
+    def write_items(self, dataset: str, items: Iterable[DatasetItem]) -> SinkReport:
+        """Put items into a dataset, which is made where it is absent."""
+
+    @abstractmethod
+    def write_experiment(self, run: ExperimentRun) -> SinkReport:
+        """Write an evaluation: its items with their scores, and the scores of the whole."""
+
+    def close(self) -> None:  # noqa: B027 - some have nothing to give back
+        """Give connections back."""
+
+
 @hookspec
 def understudy_backends() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
     """Backends that fine-tune."""
@@ -204,3 +319,18 @@ def understudy_trace_sources() -> Iterable[TraceSourceSpec]:  # type: ignore[emp
 @hookspec
 def understudy_filters() -> Iterable[FilterSpec]:  # type: ignore[empty-body]
     """Cleaning filters."""
+
+
+@hookspec
+def understudy_trace_sinks() -> Iterable[TraceSinkSpec]:  # type: ignore[empty-body]
+    """Services that are told of every call."""
+
+
+@hookspec
+def understudy_score_sinks() -> Iterable[ScoreSinkSpec]:  # type: ignore[empty-body]
+    """Services that keep scores and experiments."""
+
+
+@hookspec
+def understudy_cache_stores() -> Iterable[CacheStoreSpec]:  # type: ignore[empty-body]
+    """Stores of precomputed answers, by URL scheme."""

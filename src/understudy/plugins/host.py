@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
-from understudy.backend import Backend, BackendSpec, Clock
+from understudy.backend import Backend, BackendSpec, Clock, Settings
 from understudy.errors import (
     ConfigError,
     PluginConflictError,
@@ -24,6 +25,10 @@ from understudy.hookspecs import (
     FilterSpec,
     PriceTable,
     ScorerSpec,
+    ScoreSink,
+    ScoreSinkSpec,
+    TraceSink,
+    TraceSinkSpec,
     TraceSourceSpec,
 )
 from understudy.plugins.loading import Kind, Plugin, import_target, load
@@ -101,6 +106,10 @@ class PluginHost:
         """Scorers of plugins, by name."""
         return self._select("scorer", ScorerSpec)
 
+    def cache_stores(self) -> dict[str, CacheStoreSpec]:
+        """Cache stores of plugins, by URL scheme."""
+        return self._select("cache store", CacheStoreSpec)
+
     def price_tables(self) -> dict[str, PriceTable]:
         """Price tables of plugins, by name."""
         return self._select("price table", PriceTable)
@@ -112,6 +121,14 @@ class PluginHost:
     def filters(self) -> dict[str, FilterSpec]:
         """Cleaning filters that plugins bring, by name."""
         return self._select("filter", FilterSpec)
+
+    def trace_sinks(self) -> dict[str, TraceSinkSpec]:
+        """Services that are told of every call, by name."""
+        return self._select("trace sink", TraceSinkSpec)
+
+    def score_sinks(self) -> dict[str, ScoreSinkSpec]:
+        """Services that keep scores and experiments, by name."""
+        return self._select("score sink", ScoreSinkSpec)
 
     def backend_spec(self, name: str) -> BackendSpec:
         """The spec of the backend plugin ``name``. Raises as ``backend_class`` does."""
@@ -159,6 +176,26 @@ class PluginHost:
         where = f"{config.file or 'environment'} [backends.{instance}]"
         settings = resolve_settings(cls.Settings, table, config.env, where=where)
         return cls(name=instance, settings=settings, clock=clock or config.clock)
+
+    def make_trace_sink(self, name: str, config: Config, folder: Path) -> TraceSink:
+        """The trace sink ``name``, ready to use; does no I/O. Raises as ``make_backend`` does.
+
+        Args:
+            name: the sink's, which is also that of its ``[services.NAME]`` table.
+            config: where settings come from.
+            folder: where calls wait until they are delivered.
+        """
+        spec = self._get("trace sink", name, self.trace_sinks())
+        cls: type[TraceSink] = import_target(spec.target, what=f"trace sink {name!r}")
+        settings = _service_settings(name, cls.Settings, config)
+        return cls(settings=settings, folder=folder, clock=config.clock)
+
+    def make_score_sink(self, name: str, config: Config) -> ScoreSink:
+        """The score sink ``name``, ready to use; does no I/O. Raises as ``make_backend`` does."""
+        spec = self._get("score sink", name, self.score_sinks())
+        cls: type[ScoreSink] = import_target(spec.target, what=f"score sink {name!r}")
+        settings = _service_settings(name, cls.Settings, config)
+        return cls(settings=settings, clock=config.clock)
 
     def scorer(self, name: str) -> Callable[[str, str], float]:
         """The scorer function of a plugin, imported now. Raises as ``backend_class`` does."""
@@ -208,6 +245,13 @@ class PluginHost:
     def _conflict(self, claim: tuple[Kind, str]) -> str:
         kind, name = claim
         return f"{kind} {name!r} is claimed by {' and '.join(sorted(self._owners[claim]))}"
+
+
+def _service_settings(name: str, model: type[Settings], config: Config) -> Settings:
+    from understudy.config import resolve_settings
+
+    where = f"{config.file or 'environment'} [services.{name}]"
+    return resolve_settings(model, config.services.get(name, {}), config.env, where=where)
 
 
 def _info(plugin: Plugin) -> PluginInfo:

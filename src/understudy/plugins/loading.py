@@ -22,6 +22,8 @@ from understudy.hookspecs import (
     FilterSpec,
     PriceTable,
     ScorerSpec,
+    ScoreSinkSpec,
+    TraceSinkSpec,
     TraceSourceSpec,
 )
 from understudy.secrets import redact
@@ -29,16 +31,39 @@ from understudy.validation import nearest
 
 __all__ = ["HOOKS", "Kind", "Plugin", "Record", "import_target", "load", "words"]
 
-Kind = Literal["backend", "command", "scorer", "price table", "source", "filter"]
-Record = BackendSpec | CommandSpec | ScorerSpec | PriceTable | TraceSourceSpec | FilterSpec
+Kind = Literal[
+    "backend",
+    "command",
+    "scorer",
+    "price table",
+    "cache store",
+    "source",
+    "filter",
+    "trace sink",
+    "score sink",
+]
+Record = (
+    BackendSpec
+    | CacheStoreSpec
+    | CommandSpec
+    | ScorerSpec
+    | PriceTable
+    | TraceSourceSpec
+    | FilterSpec
+    | TraceSinkSpec
+    | ScoreSinkSpec
+)
 
 HOOKS: dict[Kind, tuple[str, type[Record]]] = {
     "backend": ("understudy_backends", BackendSpec),
     "command": ("understudy_commands", CommandSpec),
     "scorer": ("understudy_scorers", ScorerSpec),
     "price table": ("understudy_price_tables", PriceTable),
+    "cache store": ("understudy_cache_stores", CacheStoreSpec),
     "source": ("understudy_trace_sources", TraceSourceSpec),
     "filter": ("understudy_filters", FilterSpec),
+    "trace sink": ("understudy_trace_sinks", TraceSinkSpec),
+    "score sink": ("understudy_score_sinks", ScoreSinkSpec),
 }
 """What a plugin may bring: the hook that yields it and the record that it yields."""
 
