@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from understudy.backend import Backend, Capabilities, Clock
 from understudy.costs.prices import PriceBook
+from understudy.engine.operations import Operation
 from understudy.engine.points import Reach, nowhere
 from understudy.evaluate import Scorer
 from understudy.store import Store
@@ -65,6 +66,10 @@ class Engine:
     notify: Callable[[str, str, int, int], None] = lambda *_: None
     """Called with job id, stage, done and total while long work goes on."""
     worker: str = "worker"
+    batch_root: Path = Path(".understudy/batches")
+    """Folder of the runs that ask by batch; workers on other hosts must see the same."""
+    kinds: Mapping[str, Callable[[Engine, Operation], None]] = field(default_factory=dict)
+    """Steps of further kinds of operations, handed in by the packages that bring them."""
     lock: Lock = field(default_factory=Lock)
 
     def now(self) -> float:

@@ -28,6 +28,7 @@ __all__ = [
     "advance",
     "claim",
     "close",
+    "exists",
     "extend",
     "get",
     "guard",
@@ -338,6 +339,12 @@ def extend(store: Store, held: Mapping[str, int], *, until: float) -> None:
     )
     with store.write() as tx:
         tx.execute(statement, [{"b_key": key, "b_fence": fence} for key, fence in held.items()])
+
+
+def exists(tx: sa.Connection, key: str) -> bool:
+    """Whether there is an operation with that key, whatever became of it."""
+    query = sa.select(operations.c.key).where(operations.c.key == key)
+    return tx.execute(query).first() is not None
 
 
 def get(tx: sa.Connection, key: str) -> Operation:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from understudy.costs import ledger
-from understudy.engine import jobs, operations
+from understudy.engine import batch_shards, jobs, operations
 from understudy.engine.backoff import retry_delay
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
@@ -86,6 +86,9 @@ def need_attention(engine: Engine, op: Operation, why: str, **changes: Any) -> N
     why = redact(why)
     with engine.store.write() as tx:
         operations.save(tx, op, at=now, due_at=None, last_error=why, **changes)
+        if "run" in op.payload:
+            batch_shards.attention(tx, op.payload["run"], why, at=now, worker=engine.worker)
+            return
         if op.job_id is None:
             return
         if op.kind == "deploy" and op.payload["spec"]["purpose"] == "serving":

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from understudy.engine import (
+    batch_surplus,
+    batch_uploads,
     batches,
     deploying,
     evaluating,
@@ -46,9 +48,9 @@ _STEPS: dict[str, Callable[[Engine, Operation], None]] = {
     "deploy": deploying.step,
     "undeploy": undeploying.step,
     "surplus": surplus.step,
-    "batch_upload": batches.step_upload,
+    "batch_upload": batch_uploads.step,
     "batch": batches.step,
-    "batch_surplus": batches.step_surplus,
+    "batch_surplus": batch_surplus.step,
 }
 
 
