@@ -7,6 +7,8 @@ The file is ``understudy.toml`` in the working folder, or the one that ``--confi
     url = "sqlite:///.understudy/understudy.db"   # UNDERSTUDY_STORE wins over it
     [data]
     root = ".understudy/datasets"
+    [cache]
+    url = "sqlite:///.understudy/cache"           # UNDERSTUDY_CACHE wins over it
     [costs]
     price_tables = ["prices.toml"]                # prices of your own server
     [worker]
@@ -39,6 +41,7 @@ from understudy.validation import nearest, parse, read_toml
 
 __all__ = [
     "CONFIG_NAME",
+    "CacheSettings",
     "Config",
     "CostSettings",
     "DataSettings",
@@ -81,6 +84,22 @@ class DataSettings(_Section):
     """Where datasets are kept."""
 
     root: Path = Path(".understudy/datasets")
+
+
+class CacheSettings(_Section):
+    """Where precomputed answers are kept: ``[cache]``.
+
+    ``url`` is a folder of the embedded store (``sqlite:///folder``), ``redis://...``,
+    ``postgresql://...``, or what a plugin brings; ``UNDERSTUDY_CACHE`` wins over it. It may hold
+    a password. Limits are in bytes of stored values: a longer value is refused, a generation over
+    its limit too, and of the live answers the oldest go.
+    """
+
+    url: SecretStr = SecretStr(f"{_SQLITE}.understudy/cache")
+    compress: bool = True
+    max_value_bytes: int = Field(default=4 << 20, ge=1)
+    max_generation_bytes: int | None = Field(default=None, ge=1)
+    max_tail_bytes: int | None = Field(default=1 << 30, ge=0)
 
 
 class CostSettings(_Section):
@@ -129,6 +148,7 @@ class Environment(Mapping[str, str]):
 class _File(_Section):
     store: StoreSettings = StoreSettings()
     data: DataSettings = DataSettings()
+    cache: CacheSettings = CacheSettings()
     costs: CostSettings = CostSettings()
     worker: WorkerSettings = WorkerSettings()
     backends: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -151,7 +171,7 @@ class Config:
     Args:
         project: folder that relative paths start from, absolute.
         file: the settings file, or None where there is none.
-        store, data, costs, worker: the sections; their files and folders come out absolute.
+        store, data, cache, costs, worker: the sections; their files and folders come out absolute.
         clock: the system's clock, or the one that ``UNDERSTUDY_CLOCK`` describes.
         backends: the raw ``[backends.NAME]`` tables.
         services: the raw ``[services.NAME]`` tables: what sources and sinks speak to.
@@ -165,6 +185,7 @@ class Config:
     worker: WorkerSettings
     clock: SystemClock | FastClock
     costs: CostSettings = field(default_factory=CostSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     env: Mapping[str, str] = field(default_factory=Environment, repr=False)
@@ -195,6 +216,7 @@ def load_config(path: Path | None = None, env: Mapping[str, str] | None = None) 
     project = (file.parent if file else Path.cwd()).resolve()
     parsed = parse(_File, read_toml(file), where=str(file)) if file else _File()
     url = variables.get("UNDERSTUDY_STORE") or parsed.store.url.get_secret_value()
+    cache = variables.get("UNDERSTUDY_CACHE") or parsed.cache.url.get_secret_value()
     return Config(
         project=project,
         file=file,
@@ -203,6 +225,7 @@ def load_config(path: Path | None = None, env: Mapping[str, str] | None = None) 
         costs=CostSettings(
             price_tables=tuple(project / p.expanduser() for p in parsed.costs.price_tables)
         ),
+        cache=parsed.cache.model_copy(update={"url": SecretStr(_absolute_url(cache, project))}),
         worker=parsed.worker,
         clock=clock_from(variables.get("UNDERSTUDY_CLOCK")),
         backends=parsed.backends,

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Self
 
 from understudy.backend import Backend, Capabilities
+from understudy.cache import CacheStore, open_configured
 from understudy.config import Config, load_config
 from understudy.costs.prices import PriceBook
 from understudy.engine import Engine
@@ -46,6 +47,7 @@ class Project:
         self._reach = reach
         self._backends: dict[str, Backend] = {}
         self._store: Store | None = None
+        self._cache: CacheStore | None = None
         self._lock = Lock()
 
     def __enter__(self) -> Self:
@@ -66,6 +68,14 @@ class Project:
     def data_root(self) -> Path:
         """Folder of the datasets."""
         return self.config.data.root
+
+    @property
+    def cache(self) -> CacheStore:
+        """The store of precomputed answers, opened at first use."""
+        with self._lock:
+            if self._cache is None:
+                self._cache = open_configured(self.config, self.host)
+            return self._cache
 
     def backend(self, name: str) -> Backend:
         """The configured backend of that name, made once."""
@@ -127,5 +137,7 @@ class Project:
         """Give connections back."""
         for backend in self._backends.values():
             backend.close()
+        if self._cache is not None:
+            self._cache.close()
         if self._store is not None:
             self._store.close()

@@ -11,9 +11,12 @@ from understudy.cache.base import (
     TailRow,
     key_of,
 )
+from understudy.cache.opening import open_cache, open_configured
+from understudy.cache.options import CacheOptions
 from understudy.cache.values import Refusal, pack_refusal, pack_reply, unpack
 
 __all__ = [
+    "CacheOptions",
     "CacheStats",
     "CacheStore",
     "CacheView",
@@ -24,6 +27,8 @@ __all__ = [
     "Refusal",
     "TailRow",
     "key_of",
+    "open_cache",
+    "open_configured",
     "pack_refusal",
     "pack_reply",
     "unpack",

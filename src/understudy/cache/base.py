@@ -59,7 +59,8 @@ class Generation:
 
     ``entries`` and ``bytes`` (of values, as stored) are known once it is ready. ``base`` is the
     generation that was current when this one was begun: the publisher's compare-and-set.
-    ``expires_at`` (seconds since the epoch): from then on nothing is read from it.
+    ``order`` counts publications of the cache from 1; None before. ``expires_at`` is in seconds
+    since the epoch: from then on nothing is read from it.
     """
 
     cache: str
@@ -69,6 +70,7 @@ class Generation:
     current: bool
     created_at: float
     published_at: float | None = None
+    order: int | None = None
     expires_at: float | None = None
     entries: int = 0
     bytes: int = 0
@@ -171,7 +173,7 @@ class GenerationWriter(Protocol):
     def publish(self, *, force: bool = False) -> Generation:
         """Make the generation visible, whole, by one switch. Publishing it again changes nothing.
 
-        What is carried leaves the tail. May be killed at any point and called again.
+        May be killed at any point and called again.
 
         Args:
             force: switch even though another generation was published since this one was begun.
@@ -223,11 +225,11 @@ class CacheStore(Protocol):
         ...
 
     def get_many(self, cache: str, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
-        """Those that are there, all of one generation, else of the tail."""
+        """Those that are there, all of one generation, else answers (no refusals) of the tail."""
         ...
 
     def known(self, cache: str, keys: Sequence[bytes]) -> set[bytes]:
-        """Which of ``keys`` can be read now. Quickest where they come sorted."""
+        """Which of ``keys`` ``get_many`` would find. Quickest where they come sorted."""
         ...
 
     def put_tail(self, cache: str, rows: Sequence[TailRow]) -> None:
@@ -287,9 +289,10 @@ class CacheStore(Protocol):
         ...
 
     def prune(self, cache: str, *, keep: int = 2) -> Sequence[Generation]:
-        """Delete all but the ``keep`` newest ready generations, and expired tail rows.
+        """Delete all but the ``keep`` newest published generations, and tail rows of no use.
 
-        Never the current one, never one that is being written.
+        Those are expired, or stand in every generation that is kept. Never deletes the current
+        generation, nor one that is being written.
         """
         ...
 

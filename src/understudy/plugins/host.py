@@ -21,6 +21,7 @@ from understudy.errors import (
     PluginLoadError,
 )
 from understudy.hookspecs import (
+    CacheStoreSpec,
     CommandSpec,
     FilterSpec,
     PriceTable,

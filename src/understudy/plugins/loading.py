@@ -18,6 +18,7 @@ from understudy import hookspecs
 from understudy.backend import API_VERSION, BackendSpec
 from understudy.errors import PluginApiError, PluginError, PluginLoadError
 from understudy.hookspecs import (
+    CacheStoreSpec,
     CommandSpec,
     FilterSpec,
     PriceTable,
