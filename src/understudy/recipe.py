@@ -18,6 +18,8 @@ __all__ = [
     "Deployment",
     "Evaluation",
     "Export",
+    "FilterUse",
+    "NearDuplicates",
     "Recipe",
     "Source",
     "Split",
@@ -34,11 +36,59 @@ class _Section(BaseModel):
 
 
 class Source(_Section):
-    """Where examples come from. ``path`` is relative to the recipe."""
+    """Where examples come from. ``path`` is relative to the recipe.
 
-    kind: Literal["calls", "chat", "preference"] = "calls"
-    """calls: call-log JSONL; chat: fine-tuning rows; preference: pairs for DPO."""
+    ``kind`` is one of ``calls`` (call-log JSONL), ``chat`` (fine-tuning rows), ``preference``
+    (pairs for DPO), ``otel``, ``stored``, ``csv``, ``parquet``, or the source of a plugin.
+    ``options`` are that source's own. For a service, ``path`` is where its calls are collected,
+    and ``service`` the ``[services.NAME]`` table that says how to reach it.
+    """
+
+    kind: str = Field(default="calls", min_length=1)
     path: Path
+    options: dict[str, Any] = Field(default_factory=dict)
+    service: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _services_collect_beside_the_recipe(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "path" not in data and data.get("service"):
+            return {**data, "path": f"collected/{data['service']}.jsonl"}
+        return data
+
+
+class FilterUse(BaseModel):
+    """A cleaning filter by its name, with its options beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    use: str = Field(min_length=1)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The fields beside ``use``."""
+        return dict(self.model_extra or {})
+
+
+class NearDuplicates(_Section):
+    """Conversations that say the same in nearly the same words: the best of a cluster stays.
+
+    Similarity is the share of word 3-grams that two conversations have in common (Jaccard), as
+    MinHash estimates it; system prompts are left out. ``bands`` times the rows of a band is
+    ``permutations``.
+    """
+
+    threshold: float = Field(default=0.6, ge=0.3, le=1)
+    permutations: int = Field(default=128, ge=16, le=512)
+    bands: int = Field(default=32, ge=1)
+    ngram: int = Field(default=3, ge=1, le=10)
+    seed: int = 1
+
+    @model_validator(mode="after")
+    def _bands_divide(self) -> NearDuplicates:
+        if self.permutations % self.bands:
+            message = f"{self.bands} bands do not divide {self.permutations} permutations"
+            raise ValueError(message)
+        return self
 
 
 class Cleaning(_Section):
@@ -54,6 +104,11 @@ class Cleaning(_Section):
     max_row_tokens: int | None = Field(default=None, gt=0)
     min_score: dict[str, float] = Field(default_factory=dict)
     """Least value of a logged score, by its name; rows without that score stay."""
+    filters: tuple[FilterUse, ...] = ()
+    """Further filters, in the order in which they look at a row."""
+    near_duplicates: NearDuplicates | None = None
+    held_out: Path | None = None
+    """A golden set: rows that are, exactly or nearly, in it leave training and validation."""
 
 
 class Split(_Section):
@@ -192,4 +247,8 @@ def load_recipe(path: Path) -> Recipe:
     """
     recipe = parse(Recipe, read_toml(path), where=str(path))
     source = recipe.source.model_copy(update={"path": (path.parent / recipe.source.path).resolve()})
-    return recipe.model_copy(update={"source": source})
+    cleaning = recipe.cleaning
+    if cleaning.held_out is not None:
+        held_out = (path.parent / cleaning.held_out).resolve()
+        cleaning = cleaning.model_copy(update={"held_out": held_out})
+    return recipe.model_copy(update={"source": source, "cleaning": cleaning})
