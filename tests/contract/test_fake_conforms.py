@@ -5,6 +5,7 @@ import pytest
 from understudy.testing import (
     BackendSuite,
     DeployingFakeAdapter,
+    ExportingFakeAdapter,
     FakeAdapter,
     ProviderAdapter,
 )
@@ -20,3 +21,9 @@ class TestDeployingFakeConforms(BackendSuite):
     @pytest.fixture
     def provider(self) -> ProviderAdapter:
         return DeployingFakeAdapter()
+
+
+class TestExportingFakeConforms(BackendSuite):
+    @pytest.fixture
+    def provider(self) -> ProviderAdapter:
+        return ExportingFakeAdapter()

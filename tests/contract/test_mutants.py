@@ -12,15 +12,21 @@ import pytest
 
 from understudy.testing import BackendSuite
 
-MUTANTS = [Path(__file__).with_name(name) for name in ("mutants.py", "mutants_deploy.py")]
+MUTANTS = [
+    Path(__file__).with_name(name)
+    for name in ("mutants.py", "mutants_deploy.py", "mutants_export.py")
+]
 
 # Seventy suites of sixty-five tests run in the first test's set-up.
 pytestmark = pytest.mark.timeout(300)
 
 CAUGHT_BY = {
+    "AnswersFewerRows": "test_every_file_and_the_trained_model_answered_every_row",
+    "AsksForItsFormats": "test_formats_are_told_offline",
     "CancelOfEndedRaises": "test_cancel_ends_in_cancelled_and_may_be_repeated",
     "CancelledIsFailed": "test_cancelled_is_never_failed",
     "CancelsTheEnded": "test_terminal_states_stay",
+    "CardChangesTheFiles": "test_card_of_an_export_may_be_written_again",
     "CheckpointsBackwards": "test_checkpoints_are_in_order",
     "CompletesTwice": "test_completion_is_one_request",
     "ConstructionAsksTheProvider": "test_construction_does_no_io",
@@ -32,11 +38,18 @@ CAUGHT_BY = {
     "DeploysWithoutSayingSo": "test_capability_agrees_with_protocol",
     "EstimateIsUnbounded": "test_estimate_is_offline_and_bounded",
     "EventsRepeat": "test_events_are_oldest_first_and_go_on_after_an_id",
+    "ExportFailsWithoutAWord": "test_failed_export_says_why",
+    "ExportsAnewEachTime": "test_export_started_twice_under_one_key_is_one",
+    "ExportsOfThisProcess": "test_exports_handle_survives_json_and_a_new_process",
+    "ExportsWithoutSayingSo": "test_capability_agrees_with_protocol",
     "FailsWithoutAWord": "test_failed_job_says_why",
+    "FindsAnyExport": "test_export_of_another_key_is_not_found",
     "FindsAnything": "test_job_of_another_key_is_not_found",
     "FindsByNameAlone": "test_deployment_of_another_key_is_not_found",
     "FindsNoDeployment": "test_lost_reply_of_a_deployment_is_found_once",
+    "FindsNoExport": "test_lost_start_of_an_export_is_found_once",
     "FindsNothing": "test_created_job_is_found_by_key",
+    "ForgetsAFile": "test_exported_files_are_those_that_were_asked_for",
     "ForgetsPause": "test_pause_and_resume_may_be_repeated",
     "ForgetsTheEnd": "test_list_tells_whose_deployment_it_is",
     "ForgetsTheOwner": "test_list_tells_whose_deployment_it_is",
@@ -47,6 +60,7 @@ CAUGHT_BY = {
     "HandleNeedsThisProcess": "test_handles_survive_json_and_a_new_process",
     "HidesSurplus": "test_second_job_of_one_key_is_never_hidden",
     "KeyIsNotSent": "test_create_sends_one_paid_request",
+    "LeavesUnknownFormatsOut": "test_unknown_format_is_refused",
     "LifecycleAsksTwice": "test_lifecycle_asks_once",
     "ListsNothing": "test_list_shows_the_job",
     "LostDeploymentIsUnavailable": "test_lost_reply_of_a_deployment_is_found_once",
@@ -54,6 +68,7 @@ CAUGHT_BY = {
     "MissingIsFailed": "test_missing_job_is_not_found",
     "ModelBeforeItIsThere": "test_model_is_there_once_it_succeeded",
     "NamesEachDeploymentAnew": "test_deployment_started_twice_under_one_key_is_one",
+    "NamesTheModelItself": "test_exported_model_answers_under_the_name_that_is_told",
     "OneFileForAllKeys": "test_upload_of_another_key_is_another_file",
     "OpenParams": "test_params_refuse_unknown_names",
     "OpenSettings": "test_settings_refuse_unknown_names",
@@ -75,6 +90,7 @@ CAUGHT_BY = {
     "ServesAtOnce": "test_poll_of_a_deployment_looks_once_and_never_sleeps",
     "SleepsInDeploymentPoll": "test_poll_of_a_deployment_looks_once_and_never_sleeps",
     "SleepsInPoll": "test_poll_looks_once_and_never_sleeps",
+    "StartsExportAgainOnTrouble": "test_lost_start_of_an_export_is_found_once",
     "StopOfTheGoneRaises": "test_deployment_may_be_stopped_twice",
     "StopsNothing": "test_deployment_may_be_stopped_twice",
     "TakesOverNames": "test_name_of_another_models_deployment_is_refused",
@@ -84,6 +100,7 @@ CAUGHT_BY = {
     "UnknownRaises": "test_every_documented_status_is_mapped",
     "UploadsAgain": "test_upload_twice_with_one_key_leaves_one_file",
     "ValidateAsksTheProvider": "test_validate_is_offline",
+    "WaitsForTheExport": "test_export_is_one_start_that_waits_for_nothing",
     "WaitsInPoll": "test_poll_looks_once_and_never_sleeps",
     "WaitsOutRateLimits": "test_rate_limit_is_reported_and_not_waited_for",
     "WaitsUntilItServes": "test_deployment_is_one_paid_request_that_waits_for_nothing",

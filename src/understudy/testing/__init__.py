@@ -20,9 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from understudy.testing.clock import ManualClock
-    from understudy.testing.fake_adapter import DeployingFakeAdapter, FakeAdapter
+    from understudy.testing.fake_adapter import (
+        DeployingFakeAdapter,
+        ExportingFakeAdapter,
+        FakeAdapter,
+    )
     from understudy.testing.fake_deploying import DeployingFakeBackend
     from understudy.testing.fake_deployments import DeployingFakeProvider
+    from understudy.testing.fake_exporting import ExportingFakeBackend
+    from understudy.testing.fake_exports import ExportingFakeProvider
     from understudy.testing.fakes import FakeBackend, FakeProvider
     from understudy.testing.provider import ProviderAdapter
     from understudy.testing.rows import chat_rows
@@ -33,6 +39,9 @@ __all__ = [
     "DeployingFakeAdapter",
     "DeployingFakeBackend",
     "DeployingFakeProvider",
+    "ExportingFakeAdapter",
+    "ExportingFakeBackend",
+    "ExportingFakeProvider",
     "FakeAdapter",
     "FakeBackend",
     "FakeProvider",
@@ -46,6 +55,9 @@ _MODULE_OF = {
     "DeployingFakeAdapter": "fake_adapter",
     "DeployingFakeBackend": "fake_deploying",
     "DeployingFakeProvider": "fake_deployments",
+    "ExportingFakeAdapter": "fake_adapter",
+    "ExportingFakeBackend": "fake_exporting",
+    "ExportingFakeProvider": "fake_exports",
     "FakeAdapter": "fake_adapter",
     "FakeBackend": "fakes",
     "FakeProvider": "fakes",

@@ -25,6 +25,7 @@ TRAITS = {
     "events": contract.SupportsEvents,
     "checkpoints": contract.SupportsCheckpoints,
     "deploy": contract.SupportsDeploy,
+    "export": contract.SupportsExport,
     "infer": contract.SupportsInfer,
     "estimate": contract.SupportsEstimate,
     "lifecycle": contract.SupportsLifecycle,

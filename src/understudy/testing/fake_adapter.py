@@ -12,6 +12,8 @@ from understudy.model import Handle, JobSpec, RemoteState
 from understudy.testing.clock import ManualClock
 from understudy.testing.fake_deploying import DEPLOYING_FAKE_SPEC, DeployingFakeBackend
 from understudy.testing.fake_deployments import DeployingFakeProvider
+from understudy.testing.fake_exporting import EXPORTING_FAKE_SPEC, ExportingFakeBackend
+from understudy.testing.fake_exports import ExportingFakeProvider
 from understudy.testing.fakes import (
     FAKE_SPEC,
     STATUSES,
@@ -24,7 +26,7 @@ from understudy.testing.fakes import (
 from understudy.testing.provider import ProviderAdapter
 from understudy.testing.rows import chat_rows
 
-__all__ = ["DeployingFakeAdapter", "FakeAdapter"]
+__all__ = ["DeployingFakeAdapter", "ExportingFakeAdapter", "FakeAdapter"]
 
 SECRET = "sk-planted-5e1c7a9b2d4f"  # noqa: S105 - planted, to be looked for
 
@@ -140,3 +142,38 @@ class DeployingFakeAdapter(FakeAdapter):
     def make_deployment_fail(self, handle: Handle) -> None:
         """The fake keeps saying it."""
         self.house.break_down(handle.id)
+
+
+class ExportingFakeAdapter(FakeAdapter):
+    """A fresh ``ExportingFakeProvider``.
+
+    Args:
+        cls: the backend class to test against it.
+        spec: what its plugin says of it.
+    """
+
+    def __init__(
+        self,
+        cls: type[ExportingFakeBackend] = ExportingFakeBackend,
+        spec: BackendSpec = EXPORTING_FAKE_SPEC,
+    ) -> None:
+        super().__init__(cls, spec)
+        self.works = ExportingFakeProvider(clock=self.clock, secret=SECRET, list_lag=20)
+        self.server = self.works
+
+    def count_exports(self) -> int:
+        """All of them."""
+        return len(self.works.exports)
+
+    def lose_export_reply(self) -> None:
+        """An export is a create like any other here."""
+        self.lose_reply()
+
+    def finish_export(self, handle: Handle) -> None:  # noqa: ARG002
+        """Time alone does it."""
+        self.clock.advance(60)
+
+    def make_export_fail(self, handle: Handle) -> None:
+        """The fake keeps saying it."""
+        self.works.break_down(handle.id)
+        self.clock.advance(1)

@@ -13,6 +13,7 @@ __all__ = ["ProviderAdapter"]
 
 
 _DEPLOYS = "the backend says that it deploys: its ProviderAdapter must say how to provoke this"
+_EXPORTS = "the backend says that it exports: its ProviderAdapter must say how to provoke this"
 
 
 class ProviderAdapter(ABC):
@@ -83,6 +84,24 @@ class ProviderAdapter(ABC):
     def answering(self, backend: Backend, spec: JobSpec) -> str:  # noqa: ARG002
         """Name of a model that answers at once; a deployment's, where only those answer."""
         return spec.base_model
+
+    # Only for backends whose models are files.
+
+    def count_exports(self) -> int:
+        """How many exports were started."""
+        raise NotImplementedError(_EXPORTS)
+
+    def lose_export_reply(self) -> None:
+        """Start the export that is asked for next, then let the caller not know."""
+        raise NotImplementedError(_EXPORTS)
+
+    def finish_export(self, handle: Handle) -> None:
+        """Bring the export to its good end."""
+        raise NotImplementedError(_EXPORTS)
+
+    def make_export_fail(self, handle: Handle) -> None:
+        """Let the export end as failed, with a reason."""
+        raise NotImplementedError(_EXPORTS)
 
     # Only for backends that deploy.
 

@@ -6,6 +6,7 @@ import pytest
 
 from understudy.testing._create import CreateTests, ShapeTests
 from understudy.testing._deploy import DeployTests
+from understudy.testing._export import ExportTests
 from understudy.testing._poll import PollTests, TraitTests
 from understudy.testing._secrets import SecretTests
 
@@ -13,7 +14,9 @@ __all__ = ["BackendSuite"]
 
 
 @pytest.mark.understudy_contract
-class BackendSuite(ShapeTests, CreateTests, PollTests, TraitTests, DeployTests, SecretTests):
+class BackendSuite(
+    ShapeTests, CreateTests, PollTests, TraitTests, DeployTests, ExportTests, SecretTests
+):
     """Subclass it as ``Test...`` and give the fixture ``provider`` (and ``backend``).
 
     Each test has a provider of its own, without jobs and files. What the backend says that it
