@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from understudy.backend import Backend, Capabilities
+from understudy.backend import Backend, BackendSpec, Capabilities
 from understudy.costs import ledger
 from understudy.costs.prices import PriceBook
 from understudy.data import Dataset, prepare
@@ -26,17 +26,22 @@ from understudy.store import Store, registry, schema
 from understudy.testing import (
     DeployingFakeBackend,
     DeployingFakeProvider,
+    ExportingFakeBackend,
+    ExportingFakeProvider,
     FakeBackend,
     FakeProvider,
     ManualClock,
 )
 from understudy.testing.fake_deploying import DEPLOYING_FAKE_SPEC
+from understudy.testing.fake_exporting import EXPORTING_FAKE_SPEC
 from understudy.testing.fakes import FAKE_SPEC, FakeConnectionError, FakeHTTPError
 
 __all__ = [
     "Crash",
     "DeployingKitBackend",
     "DeployingProvider",
+    "ExportingKitBackend",
+    "ExportingProvider",
     "KitBackend",
     "NoFindBackend",
     "OnePollBackend",
@@ -163,6 +168,18 @@ class DeployingKitBackend(KitBackend, DeployingFakeBackend):
     """The same, and it deploys."""
 
 
+@dataclass(kw_only=True)
+class ExportingProvider(ExportingFakeProvider, Provider):
+    """Its models give their scripted answers as files."""
+
+    def said(self, model: str, question: str) -> str:
+        return self.answer(model, question)
+
+
+class ExportingKitBackend(KitBackend, ExportingFakeBackend):
+    """The same, and its models are files."""
+
+
 class NoFindBackend(KitBackend):
     """Cannot search for a job."""
 
@@ -201,6 +218,14 @@ def crash_at(label: str, *, times: int = 1) -> Reach:
     return reach
 
 
+_KINDS: tuple[tuple[type[FakeBackend], type[Provider], BackendSpec], ...] = (
+    (DeployingFakeBackend, DeployingProvider, DEPLOYING_FAKE_SPEC),
+    (ExportingFakeBackend, ExportingProvider, EXPORTING_FAKE_SPEC),
+    (FakeBackend, Provider, FAKE_SPEC),
+)
+"""What a backend of each kind talks to, and what is said of it."""
+
+
 class World:
     """Everything that an engine needs, and a few questions about what became of it."""
 
@@ -209,10 +234,10 @@ class World:
     ) -> None:
         self.store, self.dataset = store, dataset
         self.clock = ManualClock()
-        deploys = issubclass(cls, DeployingFakeBackend)
-        self.provider = (DeployingProvider if deploys else Provider)(clock=self.clock)
+        made, spec = next(kind for base, *kind in _KINDS if issubclass(cls, base))
+        self.provider: Provider = made(clock=self.clock)
         self.backend = cls(provider=self.provider, clock=self.clock)  # type: ignore[arg-type]
-        self.capabilities = (DEPLOYING_FAKE_SPEC if deploys else FAKE_SPEC).capabilities
+        self.capabilities: Capabilities = spec.capabilities
         self.prices = price_book(dataset.path.parent)
         self.worker = self.make_worker("w1")
         self.engine = self.make_engine("user")
