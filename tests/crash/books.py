@@ -7,11 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
+from crash_providers import Provider
 
 from understudy.store import open_store
 from understudy.store.schema import (
     answers,
     asked,
+    deployments,
     events,
     jobs,
     ledger,
@@ -21,20 +23,28 @@ from understudy.store.schema import (
     verdicts,
 )
 
-__all__ = ["check_books"]
+__all__ = ["check_books", "check_deployments"]
 
 Key = tuple[str, int, int]
+OVER = 1800
+"""Seconds that a deployment may be booked for more than it is billed: it takes a while until it is
+billed, and until its end is seen, a killed worker's successor included."""
 
 
-def check_books(url: str, states: list[Any], bills: list[Any]) -> dict[str, Any]:
+def check_books(
+    provider: Provider, url: str, states: list[Any], bills: list[Any]
+) -> dict[str, Any]:
     """Figures of a finished matrix; everything that must hold is asserted here."""
     store = open_store(url)
     with store.read() as tx:
         ours = {row.id: row for row in tx.execute(sa.select(jobs))}
         remote = [job for state in states for job in state["jobs"]]
-        _one_remote_job_each(tx, ours, remote)
+        _one_remote_job_each(tx, provider, ours, remote)
         _same_verdict(tx)
-        figures = _money(tx, [entry for bill in bills for entry in bill["entries"]])
+        bill = [entry for bill in bills for entry in bill["entries"]]
+        figures = _money(tx, [entry for entry in bill if entry["kind"] != "hosting"])
+        if provider.deploys:
+            figures |= check_deployments(tx, states, bill)
         transitions = tx.execute(sa.select(sa.func.count()).select_from(events)).scalar_one()
     store.close()
     return {
@@ -45,22 +55,25 @@ def check_books(url: str, states: list[Any], bills: list[Any]) -> dict[str, Any]
     }
 
 
-def _one_remote_job_each(tx: sa.Connection, ours: dict[str, Any], remote: list[Any]) -> None:
-    by_key = Counter(job["metadata"]["understudy_key"] for job in remote)
+def _one_remote_job_each(
+    tx: sa.Connection, provider: Provider, ours: dict[str, Any], remote: list[Any]
+) -> None:
+    keys = list(provider.keys(tx, remote))
+    by_key = Counter(keys)
     assert set(by_key) == {f"{job_id}.train.1" for job_id in ours}, "a job was lost or invented"
     doubled = {key: count for key, count in by_key.items() if count != 1}
     assert not doubled, "submitted more than once: " + "\n".join(
-        _story(tx, key, remote) for key in doubled
+        _story(tx, key, [job for job, its in zip(remote, keys, strict=True) if its == key])
+        for key in doubled
     )
     assert {job["status"] for job in remote} == {"succeeded"}
     unfinished = {job_id: row.state for job_id, row in ours.items() if row.state != "ready"}
     assert not unfinished, f"not at the verdict of an undisturbed run: {unfinished}"
 
 
-def _story(tx: sa.Connection, key: str, remote: list[Any]) -> str:
+def _story(tx: sa.Connection, key: str, theirs: list[Any]) -> str:
     """What the provider and our history say of one key, for the failure's message."""
     job_id = key.partition(".")[0]
-    theirs = [job for job in remote if job["metadata"]["understudy_key"] == key]
     lines = [f"{key}: {job['id']} {job['status']} at {job['created_at']}" for job in theirs]
     history = tx.execute(sa.select(events).where(events.c.job_id == job_id))
     lines += [f"  {e.at:.1f} {e.event} -> {e.to_state} by {e.worker}: {e.cause}" for e in history]
@@ -76,8 +89,42 @@ def _same_verdict(tx: sa.Connection) -> None:
     assert sum(reasons.values()) == versions, "a model was judged twice or not at all"
 
 
+def check_deployments(tx: sa.Connection, states: list[Any], bill: list[Any]) -> dict[str, Any]:
+    """Nothing stands; each was made once, is known here, and is booked for what it was billed."""
+    standing = [one for state in states for one in state["deployments"]]
+    assert not standing, f"left behind: {standing}"
+    made = Counter(name for state in states for name in state["deployments_made"])
+    assert not [name for name, count in made.items() if count != 1], f"made again: {made}"
+    rows = {row.name.lower(): row for row in tx.execute(sa.select(deployments))}
+    assert {row.state for row in rows.values()} <= {"stopped"}
+    started = {name for name, row in rows.items() if row.started_at is not None}
+    assert set(made) == started, f"made and known differ: {set(made) ^ started}"
+    hosted = {entry["ref"].partition("/")[2]: entry for entry in bill if entry["kind"] == "hosting"}
+    assert set(rows) >= set(hosted), "billed and not known here"
+    booked = _booked_hosting(tx, rows)
+    for name, row in rows.items():
+        nanos = int(Decimal(hosted[name]["usd"]) * 10**9) if name in hosted else 0
+        most = nanos + row.hourly_nanos * OVER // 3600
+        assert nanos <= booked[name] <= most, f"{name}: billed {nanos}, booked {booked[name]}"
+    return {
+        "deployments_made": len(made),
+        "deployments_left": len(standing),
+        "hosting_usd": str(sum((Decimal(one["usd"]) for one in hosted.values()), Decimal(0))),
+        "hosting_ledger_usd": str(Decimal(sum(booked.values())) / 10**9),
+    }
+
+
+def _booked_hosting(tx: sa.Connection, rows: dict[str, Any]) -> dict[str, int]:
+    lines = sa.select(ledger.c.operation, ledger.c.spent_nanos).where(ledger.c.kind == "hosting")
+    spent = {line.operation: int(line.spent_nanos) for line in tx.execute(lines)}
+    return {name: spent[row.operation] for name, row in rows.items()}
+
+
 def _money(tx: sa.Connection, bill: list[dict[str, Any]]) -> dict[str, Any]:
-    """The bill is our ledger plus completions that we list as possibly repaid, and no more."""
+    """The bill is our ledger plus completions that we list as possibly repaid, and no more.
+
+    Hosting aside, which is booked by this side's clock: see ``check_deployments``.
+    """
     assert tx.execute(sa.select(asked)).first() is None, "a completion is still in doubt"
     kept = {row.fingerprint: row for row in tx.execute(sa.select(answers))}
     listed = [row.fingerprint for row in tx.execute(sa.select(repaid))]
@@ -89,7 +136,8 @@ def _money(tx: sa.Connection, bill: list[dict[str, Any]]) -> dict[str, Any]:
     assert not extra - possible, f"paid again and not listed: {extra - possible}"
     total = sum((Decimal(entry["usd"]) for entry in bill), Decimal(0))
     again = _price_of(bill, extra)
-    spent = tx.execute(sa.select(sa.func.sum(ledger.c.spent_nanos))).scalar_one()
+    lines = sa.select(sa.func.sum(ledger.c.spent_nanos)).where(ledger.c.kind != "hosting")
+    spent = tx.execute(lines).scalar_one()
     ledger_usd = Decimal(int(spent)) / 10**9
     assert total - again == ledger_usd, f"bill {total} - repaid {again} != ledger {ledger_usd}"
     open_lines = tx.execute(sa.select(ledger.c.id).where(ledger.c.status != "settled")).all()

@@ -12,8 +12,11 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from crash_providers import Provider
+
 from understudy.config import load_config
 from understudy.engine import Worker, jobs
+from understudy.engine.looking import going_down
 from understudy.pipeline import prepare_run, start_run
 from understudy.project import Project
 from understudy.recipe import load_recipe
@@ -31,14 +34,10 @@ class Blow:
     signal: int = signal.SIGKILL
 
 
-def preload() -> None:
+def preload(provider: Provider) -> None:
     """Import and read, once, what every forked worker would otherwise read again."""
-    for name in (
-        "openai.resources.chat",
-        "openai.resources.fine_tuning",
-        "scipy.stats",
-        "understudy_openai.backend",
-    ):
+    common = ("openai.resources.chat", "openai.resources.fine_tuning", "scipy.stats")
+    for name in (*common, *provider.preload):
         importlib.import_module(name)
     from understudy.costs.prices import PriceBook
     from understudy.data import count
@@ -88,6 +87,7 @@ def spawn(folder: Path, recipe: Path, env: dict[str, str], blow: Blow | None) ->
 
 
 def _drive(recipe: Path, env: dict[str, str], blow: Blow | None) -> int:
+    os.environ |= env  # the SDKs of a provider read some of it themselves
     config = load_config(recipe.parent / "understudy.toml", env=env)
     with Project(config, reach=_Struck(blow)) as project:
         prepared = prepare_run(project, load_recipe(recipe), online=False)
@@ -97,7 +97,8 @@ def _drive(recipe: Path, env: dict[str, str], blow: Blow | None) -> int:
         def ended() -> bool:
             with project.store.read() as tx:
                 state = jobs.get(tx, job.id).state
-            return state in TERMINAL or state is State.NEEDS_ATTENTION
+                standing = going_down(tx, job.id, now=config.clock.now())
+            return (state in TERMINAL and not standing) or state is State.NEEDS_ATTENTION
 
         Worker(engine, job_id=job.id, concurrency=1).run(until=ended)
     return 0

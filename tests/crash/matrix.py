@@ -1,7 +1,8 @@
 """The crash matrix: kill workers at every labelled point, restart them, and count what happened.
 
-Run by ``test_crash_matrix.py``, and by hand: ``python tests/crash/matrix.py --kills 5``. It is a
-process of its own without threads, so that it may fork workers that have everything imported.
+Run by ``test_crash_matrix.py``, and by hand: ``python tests/crash/matrix.py --provider azure
+--kills 5``. It is a process of its own without threads, so that it may fork workers that have
+everything imported.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,14 +26,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from books import check_books
 from child import Blow, preload, spawn
+from crash_providers import PROVIDERS, Provider
 
-from understudy.engine.points import LABELS
 from understudy_sandbox.launch import Sandbox
 
 SPEED = 60.0
 START = "2028-01-01T00:00:00+00:00"
-HELD = {"held.files.create": "hold_before", "held.fine_tuning.jobs.create": "hold_after"}
-FROZEN = "frozen.train.sending-stored"
+LAG = {"on": "*", "do": "list_lag", "seconds": 30, "times": None}
+OFTEN = frozenset({"train.poll", "deploy.poll", "evaluate.asked", "evaluate.answered"})
+"""Points that a job reaches many times."""
 
 
 @dataclass
@@ -51,6 +55,7 @@ class Matrix:
     """Runs lanes until every label has had its kills.
 
     Args:
+        provider: the backend that is driven.
         folder: where stores, datasets, recipes and logs go.
         url: the store.
         kills: how many for each label.
@@ -58,12 +63,13 @@ class Matrix:
         lanes: jobs driven at once.
     """
 
-    def __init__(self, folder: Path, url: str, *, kills: int, seed: int, lanes: int) -> None:
-        self.folder, self.url = folder, url
+    def __init__(
+        self, provider: Provider, folder: Path, url: str, *, kills: int, seed: int, lanes: int
+    ) -> None:
+        self.provider, self.folder, self.url = provider, folder, url
         self.random = random.Random(seed)
-        self.wanted = Counter(dict.fromkeys(LABELS, kills))
-        self.held = Counter(dict.fromkeys(HELD, kills))
-        self.wanted[FROZEN] = kills
+        self.wanted = Counter(dict.fromkeys([*provider.labels, *provider.frozen_labels], kills))
+        self.held = Counter(dict.fromkeys(provider.held_labels, kills))
         self.struck: Counter[str] = Counter()
         self.count = 0
         self.lanes_wanted = lanes
@@ -71,53 +77,58 @@ class Matrix:
 
     def run(self) -> dict[str, Any]:
         """The whole matrix; the figures."""
+        with self.sandbox("provider") as open_house, self.sandbox("provider-held") as held_house:
+            started = time.monotonic()
+            undisturbed = Lane(name="calm", sandbox=open_house)
+            self._new_job(undisturbed, [])
+            self.loop([undisturbed])
+            lanes = [Lane(name=f"lane-{n}", sandbox=open_house) for n in range(self.lanes_wanted)]
+            lanes.append(Lane(name="held", sandbox=held_house))
+            for lane in lanes:
+                self.next_job(lane)
+            self.loop(lanes)
+            figures = check_books(
+                self.provider,
+                self.url,
+                [open_house.state(), held_house.state()],
+                [open_house.bill(), held_house.bill()],
+            )
+        return {**figures, **self.told(), "seconds": round(time.monotonic() - started, 1)}
+
+    @contextmanager
+    def sandbox(self, name: str) -> Iterator[Sandbox]:
+        """A provider whose lists lag by half a minute."""
         options = {
             "clock": START,
             "clock_speed": SPEED,
             "clock_anchor": self.anchor,
             "train_seconds": 40,
+            **self.provider.options,
         }
-        with (
-            Sandbox(self.folder / "provider", **options) as open_house,
-            Sandbox(self.folder / "provider-held", **options) as held_house,
-        ):
-            lag = {"on": "*", "do": "list_lag", "seconds": 30, "times": None}
-            for house in (open_house, held_house):
-                house.faults(lag)
-            self.lag = lag
-            started = time.monotonic()
-            undisturbed = Lane(name="calm", sandbox=open_house)
-            self._new_job(undisturbed, [])
-            self._loop([undisturbed])
-            lanes = [Lane(name=f"lane-{n}", sandbox=open_house) for n in range(self.lanes_wanted)]
-            lanes.append(Lane(name="held", sandbox=held_house))
-            for lane in lanes:
-                self._next_job(lane)
-            self._loop(lanes)
-            figures = check_books(
-                self.url,
-                [open_house.state(), held_house.state()],
-                [open_house.bill(), held_house.bill()],
-            )
+        with Sandbox(self.folder / name, **options) as house:
+            house.faults(LAG)
+            yield house
+
+    def told(self) -> dict[str, Any]:
+        """What was done to the workers."""
         return {
-            **figures,
+            "provider": self.provider.name,
             "kills": sum(self.struck.values()),
             "by_label": dict(sorted(self.struck.items())),
-            "seconds": round(time.monotonic() - started, 1),
         }
 
-    def _loop(self, lanes: list[Lane]) -> None:
+    def loop(self, lanes: list[Lane]) -> None:
         while any(lane.recipe for lane in lanes):
             for lane in lanes:
                 if lane.recipe is not None:
-                    self._tend(lane)
+                    self.tend(lane)
             signal.sigtimedwait({signal.SIGCHLD}, 0.05)
 
-    def _tend(self, lane: Lane) -> None:
+    def tend(self, lane: Lane) -> None:
         if time.monotonic() > lane.deadline:
             tail = (self.folder / f"{lane.recipe.stem}.log").read_text()[-3000:]
             raise SystemExit(f"{lane.recipe.stem} got stuck at {lane.label}:\n{tail}")
-        if lane.label in HELD:
+        if lane.label in self.provider.held_labels:
             self._kill_held(lane)
         pid, status = os.waitpid(lane.pid, os.WNOHANG | os.WUNTRACED)
         if not pid:
@@ -125,12 +136,12 @@ class Matrix:
         self._trace(lane, status)
         if os.WIFSTOPPED(status):
             # Another worker takes the frozen one's job to its end; then it wakes.
+            self.struck[str(lane.label)] += 1
             lane.frozen, lane.label = lane.pid, None
-            self.struck[FROZEN] += 1
             lane.pid = self._spawn(lane, None)
         elif os.WIFSIGNALED(status):
             self.struck[lane.label or "?"] += 1
-            self._next_blow(lane)
+            self.killed(lane)
         elif os.WEXITSTATUS(status):
             tail = (self.folder / f"{lane.recipe.stem}.log").read_text()[-3000:]
             raise SystemExit(f"{lane.recipe.stem} broke at {lane.label}:\n{tail}")
@@ -139,11 +150,15 @@ class Matrix:
             lane.pid, lane.frozen = lane.frozen, 0
         elif lane.blows:
             self._give_back(lane)
-            self._next_job(lane)
+            self.next_job(lane)
         else:
             if lane.label:
                 self._give_back(lane)
-            self._next_job(lane)
+            self.next_job(lane)
+
+    def killed(self, lane: Lane) -> None:
+        """The job goes on in a new worker."""
+        self._next_blow(lane)
 
     def _trace(self, lane: Lane, status: int) -> None:
         """One line in the job's log, so that a failure can be read."""
@@ -160,58 +175,76 @@ class Matrix:
 
     def _kill_held(self, lane: Lane) -> None:
         if lane.sandbox.held():
-            os.kill(lane.pid, signal.SIGKILL)
-            lane.sandbox.faults(self.lag)
+            self.kill(lane)
+            lane.sandbox.faults(LAG)
 
-    def _next_job(self, lane: Lane) -> None:
+    def kill(self, lane: Lane) -> None:
+        """SIGKILL to its worker, if that has not ended by itself."""
+        if not os.waitid(os.P_PID, lane.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            os.kill(lane.pid, signal.SIGKILL)
+
+    def next_job(self, lane: Lane) -> None:
         if lane.name == "calm":
             lane.recipe = None
             return
         wanted = self.held if lane.name == "held" else self.wanted
-        labels = [label for label, left in wanted.items() if left > 0]
-        if not labels:
+        chosen = self.chosen(wanted)
+        if not chosen:
             lane.recipe = None
             return
-        chosen = self.random.sample(labels, min(len(labels), self.random.randint(3, 8)))
-        if FROZEN in chosen:
-            chosen = [FROZEN]  # the frozen worker sleeps until its job has ended
         for label in chosen:
             wanted[label] -= 1
-        order = [*HELD, *LABELS, FROZEN]
-        self._new_job(lane, sorted(chosen, key=order.index))
+        self._new_job(lane, chosen)
+
+    def chosen(self, wanted: Counter[str]) -> list[str]:
+        """Labels for one job, in the order in which it reaches them."""
+        labels = [label for label, left in wanted.items() if left > 0]
+        some = self.random.sample(labels, min(len(labels), self.random.randint(3, 8)))
+        frozen = [label for label in some if label in self.provider.frozen_labels]
+        # The frozen worker sleeps until its job has ended.
+        return sorted(frozen[:1] or some, key=self.provider.all_labels.index)
 
     def _new_job(self, lane: Lane, blows: list[str]) -> None:
         self.count += 1
-        lane.recipe = write_recipe(self.folder, f"run-{self.count:04d}")
+        # Every third student is hosted by the hour; the others in the tier that costs nothing so.
+        sku = "Standard" if self.provider.deploys and self.count % 3 == 0 else None
+        name = f"run-{self.count:04d}"
+        lane.recipe = write_recipe(self.folder, name, self.provider.name, sku=sku)
         lane.blows = blows
         self._next_blow(lane)
 
     def _next_blow(self, lane: Lane) -> None:
         lane.label = lane.blows.pop(0) if lane.blows else None
-        blow = None
-        if lane.label in HELD:
-            rule = {"on": lane.label.removeprefix("held."), "do": HELD[lane.label]}
-            lane.sandbox.faults(self.lag, rule)
-        elif lane.label == FROZEN:
-            blow = Blow(label="train.sending-stored", signal=signal.SIGSTOP)
-        elif lane.label is not None:
-            often = lane.label in {"train.poll", "evaluate.asked", "evaluate.answered"}
-            blow = Blow(label=lane.label, nth=self.random.randint(1, 3) if often else 1)
         lane.deadline = time.monotonic() + 90
-        lane.pid = self._spawn(lane, blow)
+        lane.pid = self._spawn(lane, self.blow(lane))
+
+    def blow(self, lane: Lane) -> Blow | None:
+        """What the next worker will do to itself at the lane's label."""
+        label = lane.label
+        if label is None:
+            return None
+        if label in self.provider.held_labels:
+            lane.sandbox.faults(LAG, self.provider.held_labels[label])
+            return None
+        if label in self.provider.frozen_labels:
+            return Blow(label=self.provider.frozen_labels[label], signal=signal.SIGSTOP)
+        return Blow(label=label, nth=self.random.randint(1, 3) if label in OFTEN else 1)
 
     def _spawn(self, lane: Lane, blow: Blow | None) -> int:
-        env = {
-            "OPENAI_API_KEY": lane.sandbox.api_key,
-            "OPENAI_BASE_URL": lane.sandbox.url,
+        return spawn(self.folder, lane.recipe, self.env(lane.sandbox), blow)
+
+    def env(self, sandbox: Sandbox) -> dict[str, str]:
+        """The environment of a process that works on this matrix's store and clock."""
+        return {
+            **self.provider.env(sandbox),
             "UNDERSTUDY_STORE": self.url,
             "UNDERSTUDY_CLOCK": f"{START},{SPEED},{self.anchor}",
         }
-        return spawn(self.folder, lane.recipe, env, blow)
 
 
-def write_recipe(folder: Path, name: str) -> Path:
-    """A recipe for one small job of its own: only the suffix differs between jobs."""
+def write_recipe(folder: Path, name: str, backend: str, *, sku: str | None) -> Path:
+    """A recipe for one small job of its own: suffix and perhaps sku are all that differs."""
+    deployment = f'[deployment]\nevaluation_sku = "{sku}"' if sku else ""
     path = folder / f"{name}.toml"
     path.write_text(
         f"""
@@ -224,7 +257,7 @@ train = 0.6
 validation = 0.2
 test = 0.2
 [train]
-backend = "openai"
+backend = "{backend}"
 base_model = "gpt-4o-mini-2024-07-18"
 suffix = "{name}"
 [train.hyperparameters]
@@ -237,6 +270,7 @@ max_output_tokens = 20
 [budget]
 name = "all-crashes"
 limit_usd = 1000
+{deployment}
 """,
         encoding="utf-8",
     )
@@ -259,16 +293,22 @@ def write_rows(folder: Path, seed: int) -> None:
             file.write(json.dumps({"messages": messages}) + "\n")
 
 
-def main() -> None:
-    """Print the figures as one line of JSON."""
+def arguments() -> argparse.ArgumentParser:
+    """What a run is asked for."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--provider", choices=PROVIDERS, default="openai")
     parser.add_argument("--store", default="sqlite")
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lanes", type=int, default=6)
     parser.add_argument("--folder", help="keep stores, logs and recipes here")
-    asked = parser.parse_args()
-    preload()
+    return parser
+
+
+def print_figures(asked: argparse.Namespace, make: Callable[..., Matrix]) -> None:
+    """Print the figures of ``make(asked, provider, folder, url)`` as one line of JSON."""
+    provider = PROVIDERS[asked.provider]
+    preload(provider)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     with tempfile.TemporaryDirectory() as own:
         folder = Path(asked.folder or own)
@@ -276,11 +316,16 @@ def main() -> None:
         url = f"sqlite:///{folder}/store.db" if asked.store == "sqlite" else asked.store
         (folder / "understudy.toml").write_text(
             "[worker]\nlease_seconds = 60\npoll_seconds = 5\npoll_max_seconds = 20\n"
+            + provider.settings
         )
         write_rows(folder, asked.seed)
-        matrix = Matrix(folder, url, kills=asked.kills, seed=asked.seed, lanes=asked.lanes)
+        matrix = make(asked, provider, folder, url)
         print(json.dumps({"seed": asked.seed, **matrix.run()}))
 
 
+def _make(asked: argparse.Namespace, *place: Any) -> Matrix:
+    return Matrix(*place, kills=asked.kills, seed=asked.seed, lanes=asked.lanes)
+
+
 if __name__ == "__main__":
-    main()
+    print_figures(arguments().parse_args(), _make)

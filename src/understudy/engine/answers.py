@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from understudy.costs import ledger
 from understudy.costs.money import to_nanos
 from understudy.data.tokens import message_tokens, request_tokens
-from understudy.engine import operations
+from understudy.engine import operations, undeploying
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
 from understudy.fingerprint import fingerprint, reusable
@@ -33,6 +33,7 @@ class Book:
         account: key of the operation whose reservation pays.
         max_output_tokens: bound on an answer, for the list of possible repayments.
         fresh: know nothing, and so ask again.
+        deployment: key of the operation that started the deployment which answers.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Book:
         max_output_tokens: int,
         sku: str | None = None,
         fresh: bool = False,
+        deployment: str | None = None,
     ) -> None:
         self._engine = engine
         self._op = op
         self._ref = ref
         self._sku = sku
         self._fresh = fresh
+        self._deployment = deployment
         self._account = account
         self._max_output = max_output_tokens
         self._provider = engine.backends.capabilities(ref.backend).price_book
@@ -128,6 +131,9 @@ class Book:
                         }
                     ],
                 )
+            if replies and self._deployment is not None:
+                # In this transaction: a worker that dies after it must not pay to ask again.
+                undeploying.mark(tx, self._deployment, answered_at=now)
             if total:
                 ledger.spend(tx, operation=self._account, kind="evaluate", nanos=total)
             if done:

@@ -230,10 +230,9 @@ class DeployStarter:
         assert op.job_id is not None
         now = engine.now()
         spec = spec_of(op)
-        # One that is found again may be billed since its request went out.
-        found = op.status == "sending" and op.not_after is not None
-        since = (op.not_after or now) - engine.timing.send_window if found else now
-        mark(tx, op.key, started_at=since)
+        # It may be billed since its request went out, whenever the reply came or it was found.
+        sent = operations.get(tx, op.key).not_after
+        mark(tx, op.key, started_at=now if sent is None else sent - engine.timing.send_window)
         if spec.delete_by is not None:
             undeploy(tx, engine, op.key, backend=op.backend, job_id=op.job_id, at=spec.delete_by)
         jobs.note(

@@ -91,7 +91,7 @@ def step(engine: Engine, op: Operation) -> None:
 def list_lost(engine: Engine, op: Operation, job: jobs.JobRecord) -> None:
     """List what an earlier attempt asked without seeing the answer."""
     nobody = ModelRef(backend=op.backend, id="", base_model="")
-    _book(engine, op, job, nobody, None).list_lost()
+    _book(engine, op, job, nobody, Serving(name="")).list_lost()
 
 
 def _subjects(
@@ -158,7 +158,7 @@ def answers_of(
     plan = job.plan.evaluation
     answerer = LiveAnswerer(
         backend,
-        _book(engine, op, job, subject.ref, subject.serving.sku, fresh=fresh),
+        _book(engine, op, job, subject.ref, subject.serving, fresh=fresh),
         concurrency=plan.concurrency,
         timeout=engine.timing.answer_timeout,
     )
@@ -182,7 +182,7 @@ def _book(
     op: Operation,
     job: jobs.JobRecord,
     ref: ModelRef,
-    sku: str | None,
+    serving: Serving,
     *,
     fresh: bool = False,
 ) -> Book:
@@ -190,7 +190,8 @@ def _book(
         engine,
         op,
         ref=ref,
-        sku=sku,
+        sku=serving.sku,
+        deployment=serving.operation,
         account=f"{job.id}.evaluate.1",
         max_output_tokens=job.plan.evaluation.max_output_tokens,
         fresh=fresh,

@@ -143,6 +143,7 @@ class Provider:
                 }
                 for d in self.deployments.all()
             ],
+            "deployments_made": self.deployments.made(),
             "requests": dict(self.requests),
         }
 

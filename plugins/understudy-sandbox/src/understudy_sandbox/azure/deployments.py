@@ -95,6 +95,11 @@ class Deployments:
         self.settle()
         return list(self._docs)
 
+    def made(self) -> list[str]:
+        """Names of all that were ever made, once for each time."""
+        ids = {(o["deployment"], o["created"]) for o in self._operations if o["what"] == "put"}
+        return [name.partition("/")[2] for name, _ in sorted(ids)]
+
     def resolve(self, account: str, name: str, *, batch: bool = False) -> Resolved:
         """The model behind a deployment that answers; noted as used.
 
