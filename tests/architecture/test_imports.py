@@ -11,8 +11,10 @@ ROOT = Path(__file__).parents[2]
 HEAVY = {
     "alembic",
     "genai_prices",
+    "langfuse",
     "numpy",
     "openai",
+    "opentelemetry",
     "plotext",
     "rich",
     "scipy",

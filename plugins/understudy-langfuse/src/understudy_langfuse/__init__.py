@@ -1,0 +1,1 @@
+"""Langfuse for Understudy: calls as training data, scores and traces written back."""

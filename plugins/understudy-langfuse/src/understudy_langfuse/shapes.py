@@ -1,0 +1,64 @@
+"""What input and output look like before anything is known of them: JSON, maybe in strings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+import orjson
+
+__all__ = ["Object", "ShapeError", "decoded", "dumped", "first", "is_object", "objects"]
+
+Object = dict[str, Any]
+
+_DEEPEST = 3  # strings in strings
+
+
+class ShapeError(Exception):
+    """A piece of an observation is no part of a chat.
+
+    Args:
+        place: dotted path in the observation.
+        message: what is wrong and what to do, without text of the row.
+    """
+
+    def __init__(self, place: str, message: str) -> None:
+        self.place, self.message = place, message
+        super().__init__(place, message)
+
+
+def decoded(value: Any) -> Any:
+    """The value that a JSON string holds, however often it was encoded.
+
+    Text that is no JSON object or list stays as it is: an answer of ``"12"`` or ``"true"`` is
+    that text.
+    """
+    found = value
+    for _ in range(_DEEPEST):
+        if not isinstance(found, str) or found.lstrip()[:1] not in {"{", "[", '"'}:
+            break
+        try:
+            found = orjson.loads(found)
+        except orjson.JSONDecodeError:
+            break
+    return found if isinstance(found, dict | list) else value
+
+
+def is_object(value: Any) -> TypeGuard[Object]:
+    """Whether it is a JSON object."""
+    return isinstance(value, dict)
+
+
+def objects(value: Any) -> TypeGuard[list[Object]]:
+    """Whether it is a list of JSON objects, and not empty."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
+
+
+def dumped(value: Any) -> str:
+    """A value as text: strings as they are, the rest as JSON."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def first(given: Mapping[str, Any], *names: str) -> Any:
+    """The first of some fields that is there and not null."""
+    return next((given[name] for name in names if given.get(name) is not None), None)
