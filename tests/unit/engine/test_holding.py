@@ -18,27 +18,61 @@ from understudy.states import Event
 from understudy.store import schema
 
 
-def test_a_worker_that_is_told_to_stop_keeps_the_lease_of_its_last_step(world: World) -> None:
-    world.engine.timing = replace(world.engine.timing, lease=0.6)
-    world.engine.clock = SystemClock()
+def test_a_worker_that_is_told_to_stop_keeps_the_lease_of_its_last_step(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = 0.03
+    world.clock.speed = 1.0  # the keeper of leases waits in real time
+    world.engine.timing = replace(world.engine.timing, lease=lease)
     job = world.submit()
     worker = Worker(world.engine, concurrency=1)
     upload, others = world.backend.upload, []
+    extend, extended = operations.extend, threading.Semaphore(0)
+
+    def noted(*args: object, **kwargs: object) -> None:
+        extend(*args, **kwargs)  # type: ignore[arg-type]
+        extended.release()
+
+    def nearly_a_lease_passes() -> None:
+        world.clock.advance(lease * 0.9)
+        while extended.acquire(blocking=False):
+            pass
+        for _ in range(2):  # the first may have begun before the clock moved
+            assert extended.acquire(timeout=20), "nobody keeps the lease"
 
     def slow(spec: object, *, key: str) -> object:
         worker.stop()
-        time.sleep(1.5)
+        for _ in range(3):
+            nearly_a_lease_passes()
         others.append(
             operations.claim(
-                world.store, owner="other", now=time.time(), lease=1, limit=1, watched=False
+                world.store,
+                owner="other",
+                now=world.clock.now(),
+                lease=1,
+                limit=1,
+                watched=False,
             )
         )
         return upload(spec, key=key)  # type: ignore[arg-type]
 
+    monkeypatch.setattr(operations, "extend", noted)
     world.backend.upload = slow  # type: ignore[method-assign,assignment]
     worker.run()
     assert others == [[]]
     assert world.op(job, "upload").status == "live"
+
+
+def _until_it_waits(world: World, begun: threading.Event) -> None:
+    """Until the other's transaction waits for a lock of this one's."""
+    assert begun.wait(20)
+    if world.store.engine.dialect.name == "sqlite":
+        return  # one writer: it can only wait
+    deadline = time.monotonic() + 20
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    with world.store.engine.connect() as connection:
+        while not connection.exec_driver_sql(waiting).scalar_one():
+            assert time.monotonic() < deadline, "it never came to wait"
 
 
 def test_closing_a_job_that_never_started_and_a_command_do_not_lock_each_other_out(
@@ -49,8 +83,10 @@ def test_closing_a_job_that_never_started_and_a_command_do_not_lock_each_other_o
         world.make_worker("w", crash_at("train.after-intent")).drain()
     commands.cancel(world.engine, job)
     errors: list[str] = []
+    begun = threading.Event()
 
     def command() -> None:
+        begun.set()
         try:
             with world.store.write() as tx:
                 operations.lock_job(tx, job)
@@ -64,7 +100,7 @@ def test_closing_a_job_that_never_started_and_a_command_do_not_lock_each_other_o
     def slow(self: TrainStarter, *args: object) -> bool:
         closed = never_started(self, *args)  # type: ignore[arg-type]
         thread.start()
-        time.sleep(0.3)
+        _until_it_waits(world, begun)
         return closed
 
     monkeypatch.setattr(TrainStarter, "never_started", slow)
