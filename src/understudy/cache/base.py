@@ -147,8 +147,8 @@ class GenerationWriter(Protocol):
         again, and 0 comes back. Without one, rows are durable when the call returns.
 
         Raises:
-            DataError: a key is not 32 bytes, or a value or the generation is over its size limit;
-                none of the rows of this call counts then.
+            DataError: a key is not 32 bytes, or a value or the generation is over its size limit.
+                The source is not in then; a store with transactions kept no row of this call.
             StaleRecord: the generation is published or abandoned.
         """
         ...

@@ -22,6 +22,8 @@ from understudy.cache.options import CacheOptions
 from understudy.errors import ConfigError, DataError, StaleRecord
 
 __all__ = [
+    "NO_GENERATION",
+    "NoGeneration",
     "StoreBase",
     "WriterBase",
     "chunks",
@@ -41,6 +43,23 @@ def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
     rows = iter(rows)
     while part := list(islice(rows, size)):
         yield part
+
+
+class NoGeneration:
+    """The view of a cache without a generation that can be read."""
+
+    generation: Generation | None = None
+
+    def get(self, key: bytes) -> bytes | None:  # noqa: ARG002 - the form of a view
+        """Nothing."""
+        return None
+
+    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:  # noqa: ARG002
+        """Nothing."""
+        return {}
+
+
+NO_GENERATION = NoGeneration()
 
 
 class StoreBase(ABC):
@@ -177,6 +196,7 @@ class WriterBase(ABC):
         return self._write(self._packed(chain(rows, live)), source=None, carried=True)
 
     def _packed(self, rows: Iterable[Row]) -> Iterator[Row]:
+        # The dictionary is decided here and now, before the caller begins its transaction.
         rows = iter(rows)
         codec = self._codec()
         head: list[Row] = []
@@ -184,8 +204,11 @@ class WriterBase(ABC):
             head = list(islice(rows, _SAMPLE))
             dictionary = learn([value for _, value in head]) if self._options.compress else b""
             codec = self._decide(dictionary) if dictionary else Codec()
+        return self._checked(chain(head, rows), codec)
+
+    def _checked(self, rows: Iterable[Row], codec: Codec) -> Iterator[Row]:
         pack, longest = codec.packer(), self._options.max_value_bytes
-        for key, value in chain(head, rows):
+        for key, value in rows:
             if len(key) != KEY_BYTES or len(value) > longest:
                 raise _unfit(key, value, longest)
             yield key, pack(value)
@@ -197,8 +220,7 @@ class WriterBase(ABC):
             return None
         return DataError(
             f"generation {self.generation.id!r} would hold {size:,} bytes of values and may hold "
-            f"{limit:,}; raise [cache] max_generation_bytes or precompute fewer keys. None of "
-            "the rows of this call was kept"
+            f"{limit:,}; raise [cache] max_generation_bytes or precompute fewer keys"
         )
 
     def _require_writing(self, state: GenerationState | None) -> None:
@@ -235,11 +257,11 @@ def _unfit(key: bytes, value: bytes, longest: int) -> DataError:
     if len(key) != KEY_BYTES:
         return DataError(
             f"a key has {len(key)} bytes; it is the {KEY_BYTES} bytes of a fingerprint's SHA-256 "
-            "(understudy.cache.key_of). None of the rows of this call was kept"
+            "(understudy.cache.key_of); the call ended there"
         )
     return DataError(
         f"the value under {key.hex()} has {len(value):,} bytes and may have {longest:,}; raise "
-        "[cache] max_value_bytes. None of the rows of this call was kept"
+        "[cache] max_value_bytes; the call ended there"
     )
 
 

@@ -19,6 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from understudy.testing.cache_store import CacheStoreSuite
     from understudy.testing.clock import ManualClock
     from understudy.testing.fake_adapter import (
         DeployingFakeAdapter,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendSuite",
+    "CacheStoreSuite",
     "DeployingFakeAdapter",
     "DeployingFakeBackend",
     "DeployingFakeProvider",
@@ -52,6 +54,7 @@ __all__ = [
 
 _MODULE_OF = {
     "BackendSuite": "suite",
+    "CacheStoreSuite": "cache_store",
     "DeployingFakeAdapter": "fake_adapter",
     "DeployingFakeBackend": "fake_deploying",
     "DeployingFakeProvider": "fake_deployments",

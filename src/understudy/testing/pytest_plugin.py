@@ -19,7 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker of ``BackendSuite`` and let its asserts show what they compared."""
     import pytest
 
-    names = ("_base", "_create", "_deploy", "_poll", "_secrets")
+    names = ("_base", "_create", "_deploy", "_poll", "_secrets", "cache_store")
     suites = [f"understudy.testing.{name}" for name in names]
     pytest.register_assert_rewrite(*(name for name in suites if name not in sys.modules))
     config.addinivalue_line(

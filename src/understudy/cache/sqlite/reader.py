@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from understudy.backend import Clock
 from understudy.cache.base import Generation, GenerationSwitched
 from understudy.cache.codec import Codec
+from understudy.cache.shared import NO_GENERATION, NoGeneration
 from understudy.cache.sqlite.files import connect, connect_frozen
 from understudy.cache.sqlite.index import Index
 from understudy.errors import DataError
 
-__all__ = ["FrozenFile", "NoGeneration", "Reader"]
+__all__ = ["FrozenFile", "Reader"]
 
 _GET = "SELECT value FROM entries WHERE key = ?"
 _AT_ONCE = 500
-
-
-class NoGeneration:
-    """The view of a cache without a generation that can be read."""
-
-    generation: Generation | None = None
-
-    def get(self, key: bytes) -> bytes | None:  # noqa: ARG002 - the form of a view
-        """Nothing."""
-        return None
-
-    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:  # noqa: ARG002
-        """Nothing."""
-        return {}
 
 
 class FrozenFile:
@@ -114,9 +101,9 @@ class Reader:
             self._fresh_until = now + self._fresh_for
         view = self._view
         if view is None:
-            return _NOTHING
+            return NO_GENERATION
         if view.expires_at is not None and self._clock.now() >= view.expires_at:
-            return _NOTHING
+            return NO_GENERATION
         return view
 
     def _look(self) -> None:
@@ -171,6 +158,3 @@ def _gone(index: Index, current: Generation | None) -> DataError:
         f"file back, or go to another one with `understudy cache rollback {index.cache}`",
         file=index.folder / f"{name}.db",
     )
-
-
-_NOTHING = NoGeneration()

@@ -21,6 +21,7 @@ from understudy.cache.base import (
 from understudy.cache.codec import Codec
 from understudy.cache.options import CacheOptions
 from understudy.cache.shared import (
+    NoGeneration,
     StoreBase,
     find_generation,
     pick_previous,
@@ -29,7 +30,7 @@ from understudy.cache.shared import (
 )
 from understudy.cache.sqlite.files import connect, connect_frozen, delete
 from understudy.cache.sqlite.index import Index
-from understudy.cache.sqlite.reader import FrozenFile, NoGeneration, Reader
+from understudy.cache.sqlite.reader import FrozenFile, Reader
 from understudy.cache.sqlite.tail import Tail
 from understudy.cache.sqlite.writer import SqliteWriter, staging_of
 from understudy.errors import ConfigError
