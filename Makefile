@@ -44,12 +44,13 @@ format: .venv/.dev
 
 # Independent clients that the sandbox is tested with. litellm pins an older openai than ours, so it
 # lives apart; where there is no npm, the tests that want it skip and say so.
-.peers/.made: .venv/.user
+.peers/.made: .venv/.user Makefile
 	mkdir -p .peers/node
 	$(PYTHON) -m venv .peers/litellm
 	.peers/litellm/bin/python -m pip install -q litellm
 	if command -v npm >/dev/null; then \
-		npm install --silent --no-fund --no-audit --prefix .peers/node openai; fi
+		npm install --silent --no-fund --no-audit --prefix .peers/node openai \
+		@langfuse/client @langfuse/otel @langfuse/tracing @opentelemetry/sdk-trace-base langfuse; fi
 	touch $@
 
 clean:
