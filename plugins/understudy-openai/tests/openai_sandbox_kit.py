@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import tempfile
 import threading
@@ -43,6 +44,36 @@ class SteppedSandbox(Sandbox):
             self.until(one["id"], *_ENDED, "paused", "pausing")
 
 
+class _PromptServer(uvicorn.Server):
+    """Leaves when it is told to; uvicorn's own looks ten times a second whether it should."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leave = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self.on_tick(0)
+        if not self._told.is_set():
+            await self._leave.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """No grace for connections that are open: nobody asks any more."""
+        for one in (*self.servers, *(sockets or ())):
+            one.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self.lifespan.shutdown()
+
+    def leave(self) -> None:
+        self.should_exit = True
+        self._told.set()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._leave.set)
+
+
 class ThreadSandbox(SteppedSandbox):
     """The same on a thread of this process; ``options`` are those of ``Config``."""
 
@@ -65,7 +96,7 @@ class ThreadSandbox(SteppedSandbox):
             ws="none",
             timeout_graceful_shutdown=1,
         )
-        self._server = uvicorn.Server(settings)
+        self._server = _PromptServer(settings)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, daemon=True
         )
@@ -73,7 +104,7 @@ class ThreadSandbox(SteppedSandbox):
         return self
 
     def stop(self) -> None:
-        self._server.should_exit = True
+        self._server.leave()
         self._thread.join(20)
         assert not self._thread.is_alive()
 
