@@ -7,6 +7,7 @@ The file is ``understudy.toml`` in the working folder, or the one that ``--confi
     url = "sqlite:///.understudy/understudy.db"   # UNDERSTUDY_STORE wins over it
     [data]
     root = ".understudy/datasets"
+    batches = ".understudy/batches"               # shared by workers on several hosts
     [cache]
     url = "sqlite:///.understudy/cache"           # UNDERSTUDY_CACHE wins over it
     [costs]
@@ -81,9 +82,10 @@ class StoreSettings(_Section):
 
 
 class DataSettings(_Section):
-    """Where datasets are kept."""
+    """Where datasets are kept, and the shards of what is asked by batch."""
 
     root: Path = Path(".understudy/datasets")
+    batches: Path = Path(".understudy/batches")
 
 
 class CacheSettings(_Section):
@@ -221,7 +223,10 @@ def load_config(path: Path | None = None, env: Mapping[str, str] | None = None) 
         project=project,
         file=file,
         store=StoreSettings(url=SecretStr(_absolute_url(url, project))),
-        data=DataSettings(root=project / parsed.data.root.expanduser()),
+        data=DataSettings(
+            root=project / parsed.data.root.expanduser(),
+            batches=project / parsed.data.batches.expanduser(),
+        ),
         costs=CostSettings(
             price_tables=tuple(project / p.expanduser() for p in parsed.costs.price_tables)
         ),

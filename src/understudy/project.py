@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Self
 
 from understudy.backend import Backend, Capabilities
+from understudy.batch.kinds import kinds
 from understudy.cache import CacheStore, open_configured
 from understudy.config import Config, load_config
 from understudy.costs.prices import PriceBook
@@ -121,6 +122,8 @@ class Project:
             prices=self.prices,
             clock=self.config.clock,
             data_root=self.data_root,
+            batch_root=self.config.data.batches,
+            kinds=kinds(lambda: self.cache),
             timing=Timing(
                 lease=settings.lease_seconds,
                 poll_shortest=settings.poll_seconds,

@@ -34,6 +34,7 @@ class Book:
         max_output_tokens: bound on an answer, for the list of possible repayments.
         fresh: know nothing, and so ask again.
         deployment: key of the operation that started the deployment which answers.
+        kind: of the reservation, as the ledger names it.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Book:
         sku: str | None = None,
         fresh: bool = False,
         deployment: str | None = None,
+        kind: str = "evaluate",
     ) -> None:
         self._engine = engine
         self._op = op
@@ -55,6 +57,7 @@ class Book:
         self._fresh = fresh
         self._deployment = deployment
         self._account = account
+        self._kind = kind
         self._max_output = max_output_tokens
         self._provider = engine.backends.capabilities(ref.backend).price_book
         self._out: dict[str, ChatRequest] = {}
@@ -106,7 +109,7 @@ class Book:
                 asked.c.operation == self._account
             )
             at_most = int(tx.execute(out).scalar_one())
-            ledger.cover(tx, operation=self._account, kind="evaluate", nanos=at_most)
+            ledger.cover(tx, operation=self._account, kind=self._kind, nanos=at_most)
         self._engine.reach("evaluate.asked")
 
     def answered(self, replies: Mapping[str, ChatReply], refused: Sequence[str]) -> None:
@@ -135,7 +138,7 @@ class Book:
                 # In this transaction: a worker that dies after it must not pay to ask again.
                 undeploying.mark(tx, self._deployment, answered_at=now)
             if total:
-                ledger.spend(tx, operation=self._account, kind="evaluate", nanos=total)
+                ledger.spend(tx, operation=self._account, kind=self._kind, nanos=total)
             if done:
                 tx.execute(
                     sa.delete(asked).where(

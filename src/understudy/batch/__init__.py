@@ -1,0 +1,1 @@
+"""Asking by batch: plans, shards, the account, and precompute."""
