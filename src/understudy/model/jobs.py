@@ -20,7 +20,9 @@ __all__ = [
     "Rows",
 ]
 
-Method = Literal["supervised", "dpo", "reinforcement"]
+Method = Literal["supervised", "dpo", "reinforcement", "best_of_n_sft", "bond"]
+"""How a student learns. best_of_n_sft: supervised, on the best of several answers; bond: on
+preference pairs, as dpo."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,11 +13,12 @@
         heartbeat.json         where training stands; written by the trainer at every step
         log.jsonl              the training log, one event a line
         output.txt             what the processes printed
-        rows/                  the rows as tokens; rejected.jsonl has those that could not be used
+        rows/                  the rows as tokens; *.rejected.jsonl: those that could not be used
         checkpoints/           checkpoint-N/, each with the file ``complete`` once it is whole
         adapter/               the trained LoRA adapter (PEFT)
         merged/                the trained model, adapter merged in (Hugging Face); by the export
         gguf/                  GGUF files; by the export
+        failure.json           why the trainer gave up; the worker makes the outcome of it
         outcome.json           how the job ended; written once, and final
       bases/<id>/              students made ready to train: Hugging Face folders
       slots/                   locks: one job at a time on a device
@@ -174,7 +175,7 @@ class JobFolder:
 
     @property
     def rows(self) -> Path:
-        """The rows as tokens, and ``rejected.jsonl``."""
+        """The rows as tokens, and ``NAME.rejected.jsonl``."""
         return self.path / "rows"
 
     @property

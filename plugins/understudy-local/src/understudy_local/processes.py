@@ -1,0 +1,146 @@
+"""Which process is which: an identity that no other process can have, starting and ending one.
+
+A pid alone is not enough: it is used again after a while, and after a reboot at once. With the
+time at which the process started and the id of the boot it names one process for good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+__all__ = ["Identity", "identify", "is_alive", "members", "parse", "signal_group", "start"]
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_GONE = frozenset({psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
+_started: list[subprocess.Popen[bytes]] = []
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """One process of one boot. ``started`` is in seconds since the epoch."""
+
+    pid: int
+    started: float
+    boot: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in files."""
+        return asdict(self)
+
+
+def boot_id() -> str:
+    """What tells this boot of the machine from any other."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        # Not Linux: the time of the boot, to the minute, as clocks are set a little.
+        return f"booted-{psutil.boot_time() // 60:.0f}"
+
+
+def identify(pid: int | None = None) -> Identity | None:
+    """The process with that pid, by default this one; None if there is none."""
+    try:
+        process = psutil.Process(pid)
+        return Identity(pid=process.pid, started=process.create_time(), boot=boot_id())
+    except psutil.Error:
+        return None
+
+
+def parse(record: Mapping[str, Any] | None) -> Identity | None:
+    """What ``Identity.to_json`` wrote, further fields or not; None where it is not there."""
+    if record is None or not {"pid", "started", "boot"} <= set(record):
+        return None
+    return Identity(
+        pid=int(record["pid"]), started=float(record["started"]), boot=str(record["boot"])
+    )
+
+
+def _process(identity: Identity) -> psutil.Process | None:
+    if identity.boot != boot_id():
+        return None
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(identity.pid)
+        # Both times come from the same counter of the kernel; a reader may round them.
+        if abs(process.create_time() - identity.started) < 0.05:
+            return process
+    return None
+
+
+def is_alive(identity: Identity | None) -> bool:
+    """Whether that very process still runs."""
+    reap()
+    process = None if identity is None else _process(identity)
+    if process is None:
+        return False
+    try:
+        return process.status() not in _GONE
+    except psutil.Error:
+        return False
+
+
+def members(leader: Identity) -> list[psutil.Process]:
+    """Processes of the session that ``leader`` leads or led, the leader left out.
+
+    The kernel gives the number to no other process as long as one of them is left.
+    """
+    if leader.boot != boot_id():
+        return []
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            same = os.getsid(process.pid) == leader.pid and process.pid != leader.pid
+            younger = same and process.create_time() >= leader.started - 0.05
+            if younger and process.status() not in _GONE:
+                found.append(process)
+    return found
+
+
+def signal_group(leader: Identity, number: signal.Signals) -> None:
+    """Send a signal to every process of the session, the leader last. Gone is not an error."""
+    for process in members(leader):
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(number)
+    process_ = _process(leader)
+    if process_ is not None:
+        with contextlib.suppress(psutil.Error):
+            process_.send_signal(number)
+
+
+def start(arguments: Sequence[str], *, output: Path, environment: Mapping[str, str]) -> Identity:
+    """Start ``python arguments...`` as the leader of a session of its own, and return at once.
+
+    It outlives this process, hears no Ctrl-C of its terminal, and writes to ``output``.
+    """
+    with output.open("ab") as out:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **environment},
+            cwd=output.parent,
+        )
+    with _lock:
+        _started.append(process)
+    found = identify(process.pid)
+    # It may have ended already; then nothing of that pid and time is ever alive.
+    return found or Identity(pid=process.pid, started=0.0, boot=boot_id())
+
+
+def reap() -> None:
+    """Let go of ended children, so that they do not stay as zombies."""
+    with _lock:
+        _started[:] = [process for process in _started if process.poll() is None]

@@ -1,0 +1,42 @@
+"""Fixtures; the helpers themselves are in local_kit.py."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Tests are imported by path (importlib mode), which puts no folder on the path for helpers.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from local_kit import make_backend, make_tiny
+from understudy_local import processes
+from understudy_local.artifacts import JobFolder, read_json
+from understudy_local.backend import LocalBackend
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A student of a few thousand weights, the same in every session."""
+    pytest.importorskip("trl", reason="needs understudy-local[train]")
+    return make_tiny(tmp_path_factory.mktemp("student") / "tiny-random")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A folder for a backend; whatever still runs for it at the end is ended."""
+    place = tmp_path / "home"
+    yield place
+    for path in place.glob("jobs/*"):
+        folder = JobFolder(path)
+        for record in (folder.worker, folder.spawned):
+            leader = processes.parse(read_json(record))
+            if leader is not None:
+                processes.signal_group(leader, processes.signal.SIGKILL)
+
+
+@pytest.fixture
+def backend(home: Path) -> LocalBackend:
+    return make_backend(home)
