@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import threading
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy_sandbox.azure.batchfile import as_azure
-from understudy_sandbox.batchfile import (
-    MAX_REQUESTS,
-    BatchProblem,
-    answer_file,
-    check_batch,
-    split_results,
-)
+from understudy_sandbox.batchanswer import Answering
+from understudy_sandbox.batchfaults import bent
+from understudy_sandbox.batchfile import BatchProblem, check_batch, count_tokens
+from understudy_sandbox.batchresults import Results, deliver, fate_of
 from understudy_sandbox.billing import Priced
 from understudy_sandbox.errors import ApiError
 from understudy_sandbox.state import OPENAI_HOME, new_id
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable
 
     from understudy_sandbox.billing import Bill
     from understudy_sandbox.catalog import Resolved
     from understudy_sandbox.clock import Clock
+    from understudy_sandbox.config import Config
     from understudy_sandbox.fits import Fits
     from understudy_sandbox.state import Doc, State
 
@@ -35,6 +34,7 @@ _log = logging.getLogger(__name__)
 WINDOW = 86_400.0  # sandbox seconds from creation to expiry
 _KEPT = 30 * 86_400.0  # sandbox seconds that results are kept
 _CANCELLING = 1.0
+_COUNTED = 64  # batches whose rows' tokens stay in memory until they are answered
 
 
 class Batcher:
@@ -48,18 +48,19 @@ class Batcher:
         fits: Fits,
         bill: Bill,
         resolve: Callable[[Doc, str], Resolved],
-        token_limit: int,
+        config: Config,
     ) -> None:
         self._state = state
         self._clock = clock
         self._fits = fits
         self._bill = bill
         self._resolve = resolve
-        self._token_limit = token_limit
+        self._config = config
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
         self._lock = threading.RLock()
         self._working: set[str] = set()
-        self._results: dict[str, Path] = {}
+        self._results: dict[str, Results] = {}
+        self._tokens: OrderedDict[str, array[int]] = OrderedDict()
         self._live = {d["id"] for d in state.docs["batch"] if not d["final"]}
 
     def add(self, batch: Doc) -> Doc:
@@ -128,13 +129,22 @@ class Batcher:
                 self._finish(batch, {"status": "failed", "at": self._clock.now()})
 
     def _check(self, batch: Doc) -> None:
-        found = check_batch(self._state.blob(batch["blob"]), batch["endpoints"], most=batch["most"])
+        found = check_batch(
+            self._state.blob(batch["blob"]),
+            batch["endpoints"],
+            most=batch["most"],
+            most_bytes=self._config.batch_bytes,
+        )
         problems = found if isinstance(found, list) else []
         if not isinstance(found, list):
-            problems = self._admission(batch, found.model, found.tokens)
-            batch.update(model=found.model, total=found.rows, tokens=found.tokens)
+            total = sum(found.tokens)
+            problems = self._admission(batch, found.model, total)
+            batch.update(model=found.model, total=len(found.tokens), tokens=total)
             if not problems:
                 batch.update(billed=asdict(self._resolve(batch, found.model).priced))
+                self._tokens[batch["id"]] = found.tokens
+                while len(self._tokens) > _COUNTED:
+                    self._tokens.popitem(last=False)
         with self._lock:
             batch["problems"] = [p.shown() for p in problems]
             batch["checked_at"] = self._clock.now()
@@ -146,30 +156,35 @@ class Batcher:
         except ApiError as error:
             code = str(error.body["error"]["code"])
             return [BatchProblem(code=code, message=str(error), param="body.model")]
-        enqueued = sum(
-            d["tokens"]
-            for d in self._state.docs["batch"]
-            if d["id"] in self._live and d["id"] != batch["id"] and d["model"] == model
-        )
-        if enqueued + tokens <= self._token_limit:
+        with self._lock:
+            enqueued = sum(
+                d["tokens"]
+                for d in self._state.docs["batch"]
+                if d["id"] in self._live
+                and d["id"] != batch["id"]
+                and d["model"] == model
+                and not d["problems"]
+            )
+        limit = self._config.batch_token_limit
+        if enqueued + tokens <= limit and "over_quota" not in batch["faults"]:
             return []
         return [
             BatchProblem(
                 code="token_limit_exceeded",
                 message=f"Enqueued token limit reached for {model}: {enqueued} tokens are "
-                f"enqueued, this batch has {tokens}, the limit is {self._token_limit}. Wait for "
-                "another batch to end, or send fewer requests.",
+                f"enqueued, this batch has {tokens}, the limit is {limit}. Wait for another "
+                "batch to end, or send fewer requests.",
             )
         ]
 
     def _answer(self, batch: Doc) -> None:
         model = self._resolve(batch, batch["model"])
-        created = int(in_progress_at(batch))
+        answering = Answering(self._fits, model, int(in_progress_at(batch)))
         source = self._state.blob(batch["blob"])
-        with tempfile.NamedTemporaryFile(dir=self._state.folder, delete=False) as stream:
-            answer_file(source, stream, self._fits, model, created)
+        tokens = self._tokens.pop(batch["id"], None) or count_tokens(source)
+        found = answering.file(source, self._state.folder, tokens)
         with self._lock:
-            self._results[batch["id"]] = Path(stream.name)
+            self._results[batch["id"]] = found
             if batch["answered_at"] is None:
                 batch["answered_at"] = self._clock.now()
                 self._state.docs["batch"].put(batch)
@@ -180,14 +195,9 @@ class Batcher:
         self._state.docs["batch"].put(batch)
 
     def _deliver(self, batch: Doc, status: str, when: float, share: float) -> None:
-        source = self._results.pop(batch["id"])
-        found = split_results(
-            source,
-            self._state.folder,
-            share=share,
-            faults=batch["faults"],
-            expired=status == "expired",
-        )
+        results, faults = self._results.pop(batch["id"]), batch["faults"]
+        fate = fate_of(results.rows, share=share, faults=faults, expired=status == "expired")
+        found = bent(deliver(results, self._state.folder, fate), faults, self._state.folder)
         if batch["home"] != OPENAI_HOME:
             found = as_azure(found, self._state.folder)
         with self._state.writing():
@@ -217,12 +227,12 @@ class Batcher:
                     inputs=found.inputs,
                     outputs=found.outputs,
                 )
-        source.unlink()
 
     def _store(self, batch: Doc, path: Path | None, what: str, when: float) -> str | None:
         if path is None:
             return None
         blob, size = self._state.keep_blob(path)
+        kept = 0 if "expire_files" in batch["faults"] else batch["results_kept"] or _KEPT
         doc = {
             "id": new_id("file-"),
             "blob": blob,
@@ -231,7 +241,7 @@ class Batcher:
             "filename": f"{batch['id']}_{what}.jsonl",
             "purpose": "batch_output",
             "home": batch["home"],
-            "expires_at": when + (batch["results_kept"] or _KEPT),
+            "expires_at": when + kept,
             "visible_at": 0,
         }
         return str(self._state.docs["file"].put(doc)["id"])
@@ -245,8 +255,8 @@ class Batcher:
     def close(self) -> None:
         """Stop working; live batches go on after a restart."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for path in self._results.values():
-            path.unlink(missing_ok=True)
+        for results in self._results.values():
+            results.forget()
 
 
 def in_progress_at(batch: Doc) -> float:
@@ -273,9 +283,13 @@ def outcome(batch: Doc) -> tuple[str, float, float]:
     if batch["cancelling_at"] is not None:
         asked = batch["cancelling_at"]
         return "cancelled", asked + _CANCELLING, progress(batch, asked)
-    expires = batch["created"] + WINDOW
-    if "expire_batch" in batch["faults"]:
-        return "expired", done_at(batch), batch["faults"]["expire_batch"]
+    expires, faults = batch["created"] + WINDOW, batch["faults"]
+    if "cancel_batch" in faults:
+        at = faults["cancel_batch"]["at"]
+        asked = in_progress_at(batch) + at * batch["timings"]["running"]
+        return "cancelled", max(asked, batch["answered_at"] or 0.0) + _CANCELLING, at
+    if "expire_batch" in faults:
+        return "expired", done_at(batch), faults["expire_batch"]["fraction"]
     # The time that this machine needs to answer is no reason to expire; the timings are.
     planned = in_progress_at(batch) + batch["timings"]["running"]
     # Azure's 24 hours are a target: its batches go on.
@@ -312,7 +326,6 @@ def new_batch(**fields: Any) -> Doc:
         "final": None,
         "faults": {},
         "endpoints": [fields["endpoint"]],
-        "most": MAX_REQUESTS,
         "home": OPENAI_HOME,
         "visible_at": 0,
         **fields,

@@ -81,18 +81,23 @@ def answers_for(fits: Fits, model: Resolved, requests: Sequence[dict[str, Any]])
         model: the model to ask.
         requests: bodies of chat requests, already checked.
     """
-    prompts = [prompt_of(r["messages"]) for r in requests]
-    if model.tuned is None:
-        answers = [
-            generic(p, as_json=_wants_json(r)) for p, r in zip(prompts, requests, strict=True)
-        ]
-    else:
-        learned, _ = fits.fitted(spec_of(model.tuned["fit"]))
-        answers = learned.answer_many(prompts)
+    asked = [(prompt_of(r["messages"]), wants_json(r)) for r in requests]
+    answers = answer_prompts(fits, model, asked)
     return [_reply(r, a) for r, a in zip(requests, answers, strict=True)]
 
 
-def _wants_json(request: dict[str, Any]) -> bool:
+def answer_prompts(
+    fits: Fits, model: Resolved, asked: Sequence[tuple[Prompt, bool]]
+) -> list[Answer]:
+    """The answer to each prompt; the flag says that it must be JSON."""
+    if model.tuned is None:
+        return [generic(p, as_json=as_json) for p, as_json in asked]
+    learned, _ = fits.fitted(spec_of(model.tuned["fit"]))
+    return learned.answer_many([p for p, _ in asked])
+
+
+def wants_json(request: dict[str, Any]) -> bool:
+    """Whether a request asks for an answer in JSON."""
     kind = (request.get("response_format") or {}).get("type")
     return kind in {"json_object", "json_schema"}
 
@@ -114,6 +119,11 @@ def _reply(request: dict[str, Any], answer: Answer) -> Reply:
     tools = request.get("tools") or request.get("functions")
     inputs = chat_tokens(request["messages"], tools)
     limit = request.get("max_completion_tokens") or request.get("max_tokens")
+    return said(answer, stop=request.get("stop"), limit=limit, inputs=inputs)
+
+
+def said(answer: Answer, *, stop: Any, limit: int | None, inputs: int) -> Reply:
+    """An answer as it goes out, cut where the request says so."""
     if answer.calls:
         calls = tuple(
             {
@@ -131,7 +141,7 @@ def _reply(request: dict[str, Any], answer: Answer) -> Reply:
             inputs=inputs,
             outputs=used,
         )
-    text, finish, used = _cut(answer.content or "", request.get("stop"), limit)
+    text, finish, used = _cut(answer.content or "", stop, limit)
     return Reply(content=text, calls=(), finish=finish, inputs=inputs, outputs=used)
 
 

@@ -182,6 +182,11 @@ def serve(
     batch_token_limit: Annotated[
         int, typer.Option(help="Enqueued batch tokens allowed for each model.")
     ] = 2_000_000_000,
+    batch_requests: Annotated[
+        int, typer.Option(min=1, help="Requests that a batch may hold; Azure's twice as many.")
+    ] = 50_000,
+    batch_bytes: Annotated[int, typer.Option(min=1, help="Size of a batch's file.")] = 200_000_000,
+    batches_per_hour: Annotated[int, typer.Option(min=1, help="Batches in an hour.")] = 2_000,
     learner: Annotated[str, typer.Option(help="Learner by registered name.")] = "default",
     azure_account: Annotated[
         list[str] | None,
@@ -222,6 +227,9 @@ def serve(
             shutdown=_pairs(shutdown or ()),
             faults=_rules(faults),
             batch_token_limit=batch_token_limit,
+            batch_requests=batch_requests,
+            batch_bytes=batch_bytes,
+            batches_per_hour=batches_per_hour,
             learner=learner,
             azure=_azure(
                 azure_account or (),

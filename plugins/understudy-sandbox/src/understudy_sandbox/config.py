@@ -40,6 +40,9 @@ class Config:
         shutdown: days from the state's creation to each model's shutdown; negative is retired.
         faults: fault rules to begin with.
         batch_token_limit: enqueued tokens allowed for each model.
+        batch_requests: requests that a batch may hold; Azure's face takes twice as many.
+        batch_bytes: size of its file.
+        batches_per_hour: batches that may be created in 3,600 sandbox seconds.
         learner: name in the learner registry.
         azure: settings of the Azure face.
         tls: how to listen with TLS beside plain HTTP; None does not.
@@ -56,6 +59,9 @@ class Config:
     shutdown: dict[str, int] = field(default_factory=dict)
     faults: tuple[dict[str, Any], ...] = ()
     batch_token_limit: int = 2_000_000_000
+    batch_requests: int = 50_000
+    batch_bytes: int = 200_000_000
+    batches_per_hour: int = 2_000
     learner: str = "default"
     azure: AzureSettings = field(default_factory=AzureSettings)
     tls: Tls | None = None

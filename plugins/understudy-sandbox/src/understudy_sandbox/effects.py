@@ -168,8 +168,3 @@ def _mark(provider: Provider, rule: Rule, name: str) -> None:
                 "param": "training_file",
             },
         )
-    if rule.do in {"expire_batch", "lose_rows", "no_output_file"}:
-        batch = docs["batch"].get(name)
-        if batch is not None:
-            batch["faults"][rule.do] = rule.fraction
-            docs["batch"].put(batch)

@@ -28,9 +28,19 @@ Kind = Literal[
     "too_many_jobs",
     "expire_key",
     "retire",
+    "cancel_batch",
+    "empty_error_file",
     "expire_batch",
+    "expire_files",
+    "fail_rows",
+    "filter_rows",
     "lose_rows",
     "no_output_file",
+    "no_usage",
+    "over_quota",
+    "reorder_rows",
+    "truncate_output",
+    "zero_counts",
     "garbled_body",
     "echo_key",
     "azure_content_filter",
@@ -63,9 +73,10 @@ class Rule(BaseModel):
         seconds: sandbox seconds of a list lag, of an observation's lateness, or from a
             deployment's creation to its failure.
         value: the raw status to show.
-        at: share of the running time at which a job meets its fate.
+        at: share of the running time at which a job or batch meets its fate.
         model: the model to retire; the name of the quota that is used up.
-        fraction: share of a batch that is done before it expires, or share of rows lost.
+        fraction: share of a batch that is done before it expires; share of rows that are lost,
+            fail or are filtered; share of an output file that is left.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -85,6 +96,10 @@ class Rule(BaseModel):
     fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
     seen: int = 0
     hits: int = 0
+
+    def of_batch(self) -> dict[str, Any]:
+        """What a batch keeps of a rule that fired when it was created."""
+        return self.model_dump(include={"fraction", "at", "status", "code", "type", "message"})
 
 
 RULES = TypeAdapter(list[Rule])

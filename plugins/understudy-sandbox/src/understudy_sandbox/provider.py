@@ -58,7 +58,7 @@ class Provider:
             fits=self.fits,
             bill=self.bill,
             resolve=self._for_batch,
-            token_limit=config.batch_token_limit,
+            config=config,
         )
         self.requests: Counter[str] = Counter(self.state.setting("requests") or {})
         self._kept_requests = self.requests.total()
@@ -99,6 +99,13 @@ class Provider:
                 code=None if status == 404 else "file_not_found",
             )
         return doc
+
+    def needs(self, blob: str) -> bool:
+        """Whether a file, or a batch that has not ended, still has a blob."""
+        docs = self.state.docs
+        return any(d["blob"] == blob for d in docs["file"]) or any(
+            d["blob"] == blob and not d["final"] for d in docs["batch"]
+        )
 
     def visible(self, kind: str, home: str) -> list[Doc]:
         """The documents of a kind that the lists of a home show by now, the newest first."""

@@ -53,7 +53,7 @@ async def _perform(provider: Provider, operation: Operation, request: Request) -
         return await operation.handler(provider, request)
     provider.requests[operation.name] += 1
     operation.face.authorise(provider, request, False)
-    rules = provider.faults.take(operation.name)
+    request.state.rules = rules = provider.faults.take(operation.name)
     request.state.rules = rules
     for rule in rules:
         ended = await before(provider, request, operation.name, rule)

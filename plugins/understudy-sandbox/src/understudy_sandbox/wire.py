@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
@@ -56,4 +57,7 @@ def dropped() -> Response:
 
 def truncated(response: Response) -> Response:
     """Send the headers with the full length, half of the body, and close."""
+    if isinstance(response, FileResponse):
+        body = Path(response.path).read_bytes()
+        response = Response(body, media_type=response.media_type)
     return _Cut(response)

@@ -12,9 +12,8 @@ from typing import IO, Any
 import orjson
 
 from understudy_sandbox.azure.views import azure_completion
-from understudy_sandbox.batchfile import Delivered
+from understudy_sandbox.batchresults import Delivered
 
-MAX_REQUESTS = 100_000
 _REORDERED = 500  # rows at a time: in memory, and as far as a row may stray
 
 

@@ -13,11 +13,14 @@ from scipy import sparse
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from understudy_sandbox.learner.grams import WordGrams
+
 if TYPE_CHECKING:
     from understudy_sandbox.learner.rows import Prompt
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+(?:['’\-][^\W\d]+)*|[^\w\s]|_")  # noqa: RUF001 - a real apostrophe
 _WORD = r"(?u)\b\w+\b"  # one letter is a word too: "50 w", "size m"
+_WORDLIKE = re.compile(r"\w")
 _LEAST_BITS, _MOST_BITS = 12, 18
 _CONTEXT_WEIGHT = 0.5
 
@@ -59,8 +62,9 @@ class DocumentFeatures:
         systems = Counter(p.system for p in prompts)
         self._with_system = systems.most_common(1)[0][1] < 0.9 * len(prompts)
         blocks = [self._word.fit_transform(texts), self._char.fit_transform(texts)]
+        self._grams = WordGrams(self._word, self._char)
         before = [self._context(p) for p in prompts]
-        if any(re.search(r"\w", text) for text in before):
+        if any(_WORDLIKE.search(text) for text in before):
             self._before = TfidfVectorizer(
                 sublinear_tf=True, max_features=20_000, token_pattern=_WORD
             )
@@ -69,17 +73,16 @@ class DocumentFeatures:
 
     def transform(self, prompts: Sequence[Prompt]) -> Any:
         """The matrix of new prompts, in the training vocabulary."""
-        texts = [self._text(p) for p in prompts]
-        blocks = [self._word.transform(texts), self._char.transform(texts)]
-        if self._before is not None:
-            before = [self._context(p) for p in prompts]
-            blocks.append(self._before.transform(before) * _CONTEXT_WEIGHT)
-        return sparse.hstack(blocks).tocsr()
+        matrix = self._grams.transform([self._text(p) for p in prompts])
+        if self._before is None:
+            return matrix
+        before = self._before.transform([self._context(p) for p in prompts])
+        return sparse.hstack([matrix, before * _CONTEXT_WEIGHT]).tocsr()
 
     @staticmethod
     def _text(prompt: Prompt) -> str:
         # An empty question must still yield a vocabulary.
-        return prompt.text if re.search(r"\w", prompt.text) else f"{prompt.text} nothing"
+        return prompt.text if _WORDLIKE.search(prompt.text) else f"{prompt.text} nothing"
 
     def _context(self, prompt: Prompt) -> str:
         return f"{prompt.system}\n{prompt.context}" if self._with_system else prompt.context

@@ -158,12 +158,13 @@ class Field:
         labels = [_COPY] * count
         if self._decision is not None:
             labels = self._decision.choose(space.matrix)
+        values = {k: _value(k) for k in set(labels) - {_COPY}}
         if self._tagger is None or self._copier is None:
-            return [_value(k) for k in labels]
+            return [values[k] for k in labels]
         always = [self._always or (self._decision is not None and k == _COPY) for k in labels]
         found = self._tagger.find(space, many=self._many, always=always)
         return [
-            self._copied(space, i, found[i]) if k == _COPY else _value(k)
+            self._copied(space, i, found[i]) if k == _COPY else values[k]
             for i, k in enumerate(labels)
         ]
 

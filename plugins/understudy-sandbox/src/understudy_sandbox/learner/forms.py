@@ -157,9 +157,15 @@ class ObjectForm:
         """The object for every row, written as in training."""
         columns = [field.predict(space) for field in self._fields]
         made = []
+        known: dict[str, str] = {}
         for i in range(len(space.prompts)):
-            leaves = zip(self._paths, (column[i] for column in columns), strict=True)
-            made.append(self._writer.text(nested([(p, v) for p, v in leaves if v is not ABSENT])))
+            leaves = [(p, c[i]) for p, c in zip(self._paths, columns, strict=True)]
+            # Most rows say what another one said; 1 and True are equal, but not so written.
+            said = repr(leaves)
+            if said not in known:
+                there = [(p, v) for p, v in leaves if v is not ABSENT]
+                known[said] = self._writer.text(nested(there))
+            made.append(known[said])
         return made
 
 

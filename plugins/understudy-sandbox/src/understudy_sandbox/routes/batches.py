@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from understudy_sandbox.batchfaults import KINDS
 from understudy_sandbox.batching import (
     WINDOW,
     done_at,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from understudy_sandbox.state import Doc
 
 _CHAT = "/v1/chat/completions"
+_HOUR = 3600.0
 
 
 def _whole(value: float | None) -> int | None:
@@ -34,6 +37,8 @@ def _whole(value: float | None) -> int | None:
 
 def _counts(batch: Doc, status: str, now: float) -> Doc:
     final = batch["final"]
+    if final and "zero_counts" in batch["faults"]:
+        return {"total": 0, "completed": 0, "failed": 0}
     if final and "completed" in final:
         shown = {"completed": final["completed"], "failed": final["failed"]}
     else:
@@ -43,7 +48,7 @@ def _counts(batch: Doc, status: str, now: float) -> Doc:
 
 
 def _usage(batch: Doc) -> Doc:
-    final = batch["final"] or {}
+    final = {} if "no_usage" in batch["faults"] else batch["final"] or {}
     inputs, outputs = final.get("inputs", 0), final.get("outputs", 0)
     return {
         "input_tokens": inputs,
@@ -100,16 +105,36 @@ async def create(provider: Provider, request: Request) -> Response:
             param="endpoint",
             code="unsupported_endpoint",
         )
-    batch = take_batch(provider, body, home=request.state.home)
+    batch = take_batch(provider, request, body, most=provider.config.batch_requests)
     return json_response(batch_view(batch, provider.clock.now()))
 
 
-def take_batch(provider: Provider, body: CreateBatch, *, home: str, **more: Any) -> Doc:
-    """Take in a checked batch.
+def _room(provider: Provider, home: str) -> None:
+    """Whether another batch may be created in this hour."""
+    limit, since = provider.config.batches_per_hour, provider.clock.now() - _HOUR
+    newest = provider.state.docs["batch"].newest_first()
+    mine = (doc for doc in newest if doc["home"] == home)
+    made = sum(1 for doc in takewhile(lambda doc: doc["created"] > since, mine))
+    if made >= limit:
+        raise ApiError(
+            429,
+            f"Rate limit reached: {limit} batches were created in the last hour. Try again later.",
+            kind="requests",
+            code="rate_limit_exceeded",
+            headers={"retry-after": "60"},
+        )
+
+
+def take_batch(
+    provider: Provider, request: Request, body: CreateBatch, *, most: int, **more: Any
+) -> Doc:
+    """Take in a checked batch of at most ``most`` requests.
 
     Raises:
-        ApiError: 400, the file does not fit.
+        ApiError: 400, the file does not fit; 429, there were too many batches in this hour.
     """
+    home = request.state.home
+    _room(provider, home)
     doc = provider.file(body.input_file_id, home=home, param="input_file_id", status=400)
     if doc["purpose"] != "batch":
         raise ApiError(
@@ -133,6 +158,8 @@ def take_batch(provider: Provider, body: CreateBatch, *, home: str, **more: Any)
             "finalizing": times.batch_finalizing,
         },
         home=home,
+        most=most,
+        faults={r.do: r.of_batch() for r in request.state.rules if r.do in KINDS},
         **more,
     )
     return provider.batcher.add(batch)

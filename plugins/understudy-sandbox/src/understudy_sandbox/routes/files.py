@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _MAX_BYTES = 512 * 2**20
 _PURPOSES = frozenset(get_args(Purpose))
+_LARGE = frozenset({"batch", "batch_output"})
+"""Purposes of files that nothing is fitted from: their bytes go when they are deleted."""
 
 
 def file_view(provider: Provider, doc: Doc) -> Doc:
@@ -169,6 +171,8 @@ async def delete(provider: Provider, request: Request) -> Response:
     """DELETE /files/{id}."""
     doc = file_of(provider, request)
     provider.state.docs["file"].delete(doc["id"])
+    if doc["purpose"] in _LARGE and not provider.needs(doc["blob"]):
+        provider.state.blob(doc["blob"]).unlink(missing_ok=True)
     return json_response({"object": "file", "id": doc["id"], "deleted": True})
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import orjson
 
 from understudy_sandbox.azure import views
-from understudy_sandbox.azure.batchfile import MAX_REQUESTS
 from understudy_sandbox.azure.schemas import AzureBatch
 from understudy_sandbox.errors import ApiError, json_response
 from understudy_sandbox.routes import batches
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from understudy_sandbox.provider import Provider
     from understudy_sandbox.server import Handler
 
+_TIMES_OPENAI = 2  # requests that a batch may hold
 _URLS = ("/chat/completions", "/v1/chat/completions")
 
 
@@ -38,7 +38,8 @@ async def create(provider: Provider, request: Request) -> Response:
             param="input_file_id",
             code="invalidPayload",
         )
-    batch = batches.take_batch(provider, body, home=home, endpoints=_URLS, most=MAX_REQUESTS)
+    most = _TIMES_OPENAI * provider.config.batch_requests
+    batch = batches.take_batch(provider, request, body, endpoints=_URLS, most=most)
     shown = batches.batch_view(batch, provider.clock.now())
     headers = location(request, batch["id"])
     return json_response(views.azure_batch(shown), status=201, headers=headers)
