@@ -14,6 +14,7 @@ from understudy_langfuse.shapes import (
     dumped,
     first,
     is_object,
+    kind_of,
     objects,
 )
 
@@ -106,7 +107,7 @@ def _from_choice(choice: Object) -> Answer | None:
 def _from_list(found: list[Object]) -> Answer | None:
     if any(looks_like_message(one) for one in found):
         return _merged(found, finish_reason(found[-1].get("finish_reason")))
-    if all(one.get("type") in _BLOCKS for one in found):
+    if all(kind_of(one) in _BLOCKS for one in found):
         parts = split_parts(found, 0)
         message: Object = {"role": "assistant", "content": parts.content}
         return Answer(message=message | ({"tool_calls": parts.calls} if parts.calls else {}))

@@ -13,6 +13,7 @@ from understudy_langfuse.shapes import (
     dumped,
     first,
     is_object,
+    kind_of,
     objects,
 )
 from understudy_langfuse.tools import is_definition, tool_call, tool_definitions
@@ -115,8 +116,8 @@ def looks_like_message(value: Any) -> bool:
     """Whether it is a message, of whatever SDK."""
     if not is_object(value):
         return False
-    if value.get("type") in _ITEMS and value.get("type") != "message":
-        return "call_id" in value or value["type"] == "reasoning"
+    if kind_of(value) in _ITEMS - {"message"}:
+        return "call_id" in value or kind_of(value) == "reasoning"
     return _role(value) is not None and any(
         name in value
         for name in ("content", "parts", "tool_calls", "function_call", "data", "kwargs", "refusal")
@@ -146,7 +147,7 @@ def normal_messages(given: list[Object], place: str) -> Request:
     calls = 0
     for index, raw in enumerate(given):
         one = _unwrapped(raw)
-        if one.get("type") in _ITEMS and one.get("type") != "message":
+        if kind_of(one) in _ITEMS - {"message"}:
             _take_item(made.messages, one, calls)
         elif _role(raw) == "tool" and is_definition(decoded(one.get("content"))):
             made.tools += tool_definitions(decoded(one["content"]))

@@ -15,12 +15,13 @@ __all__ = ["LangfuseOptions"]
 class LangfuseOptions(Params):
     """Filters that go together by *and*; the names within one filter by *or*.
 
-    ``since`` and ``until`` bound the start of calls (UTC where they name no zone). ``min_score``
-    takes only calls that have each score, at least that high; it is judged when a call is taken.
-    ``where`` are further conditions in Langfuse's own filter language, as they stand.
-    ``metadata`` names the keys whose values are wanted in full: Langfuse cuts the others at 200
-    characters. ``settle`` leaves calls that are younger than so many seconds for the next run, so
-    that their scores are there; ``late`` looks back so many seconds for calls that arrived late.
+    ``since`` and ``until`` bound the start of calls (UTC where they name no zone). Without
+    ``environments``, all are taken but that of experiments. ``min_score`` takes only calls that
+    have each score, at least that high; it is judged when a call is taken. ``where`` are further
+    conditions in Langfuse's own filter language, as they stand. ``metadata`` names the keys whose
+    values are wanted in full: Langfuse cuts the others at 200 characters. ``settle`` leaves calls
+    that are younger than so many seconds for the next run, so that their scores are there;
+    ``late`` looks back so many seconds for calls that arrived late.
     """
 
     since: datetime | None = None

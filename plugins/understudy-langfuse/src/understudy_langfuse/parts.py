@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from understudy_langfuse.shapes import Object, dumped, first, is_object
+from understudy_langfuse.shapes import Object, dumped, first, is_object, kind_of
 from understudy_langfuse.tools import tool_call
 
 __all__ = ["Parts", "split_parts"]
@@ -69,8 +69,8 @@ def _kind(part: Any) -> str:
         return "text"
     if not is_object(part):
         return type(part).__name__
-    if isinstance(part.get("type"), str):
-        return str(part["type"])
+    if kind_of(part):
+        return kind_of(part)
     # Gemini's parts have no type: the field that is there says it.
     return next((k for k in ("text", "functionCall", "functionResponse") if k in part), "unknown")
 
@@ -80,7 +80,7 @@ def _result(part: Object) -> Object:
     given = inner if is_object(inner) else part
     named = first(given, "tool_use_id", "toolCallId", "tool_call_id", "call_id", "id", "name")
     value = first(given, "content", "result", "response", "output")
-    if is_object(value) and value.get("type") in {"text", "json"} and "value" in value:
+    if is_object(value) and kind_of(value) in {"text", "json"} and "value" in value:
         value = value["value"]
     if isinstance(value, list):
         texts = [one.get("text") for one in value if is_object(one)]

@@ -11,10 +11,13 @@ from understudy_langfuse.calls import CONFIG_KEYS
 from understudy_langfuse.options import LangfuseOptions
 from understudy_langfuse.watermark import Window
 
-__all__ = ["FIELDS", "conditions", "expanded", "filter_text"]
+__all__ = ["EXPERIMENTS", "FIELDS", "conditions", "expanded", "filter_text"]
 
 FIELDS = "core,basic,io,metadata,model,usage,trace_context"
 """Groups that a call is made of; times, prompts and metrics are not asked for."""
+
+EXPERIMENTS = "sdk-experiment"
+"""Environment of experiments: answers to held-out items are no training data."""
 
 _OPTIONS = (
     ("types", "type"),
@@ -35,6 +38,8 @@ def conditions(options: LangfuseOptions, window: Window) -> list[dict[str, Any]]
         for name, column in _OPTIONS
         if getattr(options, name)
     ]
+    if not options.environments:
+        made.append(_of("stringOptions", "environment", "none of", [EXPERIMENTS]))
     if options.tags:
         made.append(_of("arrayOptions", "traceTags", "any of", list(options.tags)))
     if window.start is not None:

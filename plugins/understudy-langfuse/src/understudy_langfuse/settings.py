@@ -31,7 +31,7 @@ class LangfuseSettings(Settings):
     public_key: str = Field(min_length=1)
     secret_key: SecretStr
     base_url: str = "https://cloud.langfuse.com"
-    environment: str | None = Field(default=None, pattern=r"^(?!langfuse)[a-z0-9_-]{1,40}$")
+    environment: str | None = Field(default=None, pattern=r"^[a-z0-9_-]{1,40}$")
     timeout: float = Field(default=60, gt=0)
     attempts: int = Field(default=6, ge=1, le=20)
 
@@ -46,6 +46,14 @@ class LangfuseSettings(Settings):
             message = "is an address alone: keys go into public_key and secret_key"
             raise ValueError(message)
         return value.rstrip("/").removesuffix("/api/public")
+
+    @field_validator("environment")
+    @classmethod
+    def _is_free(cls, value: str | None) -> str | None:
+        if value is not None and value.startswith("langfuse"):
+            message = "names that begin with langfuse are Langfuse's own; choose another"
+            raise ValueError(message)
+        return value
 
     @field_validator("public_key")
     @classmethod

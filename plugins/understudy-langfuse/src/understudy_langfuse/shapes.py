@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 import orjson
 
-__all__ = ["Object", "ShapeError", "decoded", "dumped", "first", "is_object", "objects"]
+__all__ = ["Object", "ShapeError", "decoded", "dumped", "first", "is_object", "kind_of", "objects"]
 
 Object = dict[str, Any]
 
@@ -56,7 +57,18 @@ def objects(value: Any) -> TypeGuard[list[Object]]:
 
 def dumped(value: Any) -> str:
     """A value as text: strings as they are, the rest as JSON."""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # whole numbers of more than 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def kind_of(value: Object) -> str:
+    """The ``type`` of an object, "" where it has none."""
+    found = value.get("type")
+    return found if isinstance(found, str) else ""
 
 
 def first(given: Mapping[str, Any], *names: str) -> Any:

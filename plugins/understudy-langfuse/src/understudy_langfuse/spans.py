@@ -10,13 +10,13 @@ import orjson
 
 from understudy.model import ExperimentItem, ExperimentRun, Json, TracedCall, Usage
 from understudy_langfuse.ids import span_id, trace_id
+from understudy_langfuse.query import EXPERIMENTS
 
 __all__ = ["Place", "Span", "call_span", "experiment_id", "experiment_seed", "experiment_span"]
 
 Span = dict[str, Any]
 
 _INTERNAL, _ERROR = 1, 2  # OTLP's numbers of the kind and of the status
-_EXPERIMENT_ENVIRONMENT = "sdk-experiment"
 
 
 def call_span(call: TracedCall, environment: str | None) -> Span:
@@ -135,7 +135,7 @@ def experiment_span(run: ExperimentRun, item: ExperimentItem, place: Place) -> S
         "langfuse.observation.input": _text(item.input),
         "langfuse.observation.output": None if item.output is None else _text(item.output),
         "langfuse.observation.model.name": item.model,
-        "langfuse.environment": _EXPERIMENT_ENVIRONMENT,
+        "langfuse.environment": EXPERIMENTS,
         "langfuse.experiment.id": place.experiment,
         "langfuse.experiment.name": run.name,
         "langfuse.experiment.description": run.description,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from understudy_langfuse.shapes import Object, decoded, dumped, first, is_object
+from understudy_langfuse.shapes import Object, decoded, dumped, first, is_object, kind_of
 
 __all__ = ["is_definition", "tool_call", "tool_definitions"]
 
@@ -47,7 +47,7 @@ def is_definition(value: Any) -> bool:
 def _definition(one: Object) -> Object:
     if is_object(one.get("function")) or not isinstance(one.get("name"), str):
         return one
-    if one.get("type") not in {None, "function", "custom"}:
+    if kind_of(one) not in {"", "function", "custom"}:
         return one
     parameters = first(one, "parameters", "input_schema", "inputSchema", "parametersJsonSchema")
     function: Object = {"name": one["name"]}
