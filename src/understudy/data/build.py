@@ -1,108 +1,132 @@
-"""One pass over a source: every line ends in a split, among the rejected, or was blank."""
+"""From a source to the files of a dataset: cut, work, choose, write.
+
+Every record of the source ends in a split or among the rejected, or was blank. Text waits in
+scratch files in between, so memory grows by a few hundred bytes a record and no more.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from understudy.data.clean import Seen
-from understudy.data.lines import MAX_LINE, Line, read_lines
-from understudy.data.reasons import Reason, RowError
-from understudy.data.rows import Row, parse_line, row_parser
-from understudy.data.split import SPLITS, SplitName, splitter
-from understudy.data.write import (
-    JsonlWriter,
-    SplitInfo,
-    rejected_line,
-    row_tokens,
-    test_row,
-    training_row,
-)
+import orjson
+
+from understudy.data.choose import Choice, choose
+from understudy.data.chunks import Chunk
+from understudy.data.engine import Engine, parts
+from understudy.data.golden import load_golden
+from understudy.data.parts import REJECTED, Part
+from understudy.data.reasons import Reason
+from understudy.data.split import SPLITS, SplitName
+from understudy.data.work import Task
+from understudy.data.write import JsonlWriter, SplitInfo
 from understudy.errors import DataError
-from understudy.model import Method
-from understudy.recipe import Cleaning, Source, Split
+from understudy.recipe import Split
 
 __all__ = ["MIN_TRAIN_ROWS", "Build"]
 
 MIN_TRAIN_ROWS = 10
 """Every provider wants as many; fewer teach nothing."""
 
-_PROGRESS_EVERY = 1_000
+_WORDS = {
+    Reason.DUPLICATE: "the same row stands on line {line}, which stays",
+    Reason.NEAR_DUPLICATE: "nearly the same conversation stands on line {line}, which stays",
+    Reason.HELD_OUT: "it is, exactly or nearly, in the golden set",
+}
 
 
 class Build:
     """Reads a source into the files of a dataset under ``folder``.
 
     Args:
-        source, cleaning, split, method: sections of the recipe.
-        limit: longest row in tokens, None for any.
+        task: what is done to each record.
+        source: the file that the user knows, for messages.
+        split: shares of conversations.
+        engine: where the work is done.
         folder: an empty folder.
     """
 
     def __init__(
-        self,
-        *,
-        source: Source,
-        cleaning: Cleaning,
-        split: Split,
-        method: Method,
-        limit: int | None,
-        folder: Path,
+        self, *, task: Task, source: Path, split: Split, engine: Engine, folder: Path
     ) -> None:
-        self._source, self._split, self._method, self._limit = source, split, method, limit
-        self._parse = row_parser(source.kind, cleaning)
-        self._side = splitter(split)
-        self._training_row = training_row(method)
-        self._drops_repeats = "duplicate" in cleaning.drop
-        self._scratch = folder / "seen.sqlite"
-        self._seen = Seen(self._scratch)
+        self._task, self._source, self._split, self._engine = task, source, split, engine
         self._files = {name: JsonlWriter(folder / f"{name}.jsonl") for name in SPLITS}
         self._rejects = JsonlWriter(folder / "rejected.jsonl")
-        self._first: dict[Reason, tuple[int, str]] = {}
-        self.rejected: Counter[Reason] = Counter()
+        self._scratch = folder / "scratch"
+        self._scratch.mkdir()
+        self._first: dict[str, tuple[int, str]] = {}
+        self.rejected: Counter[str] = Counter()
+        self.clusters: dict[int, int] = {}
         self.lines = self.blank = 0
 
-    def read(self, progress: Callable[[int], None] | None = None) -> None:
-        """Take the whole source in; ``progress`` gets the number of lines so far."""
-        for line in read_lines(self._source.path):
-            self.lines += 1
-            self._take(line)
-            if progress is not None and self.lines % _PROGRESS_EVERY == 0:
-                progress(self.lines)
-        if progress is not None:
-            progress(self.lines)
+    def read(
+        self, chunks: tuple[Chunk, ...], progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Take the whole source in; ``progress`` gets the number of records so far."""
+        done = 0
+        for index, packed in parts(chunks, self._task, self._engine):
+            (self._scratch / str(index)).write_bytes(packed)
+            done += Part.unpack(packed).lines
+            if progress is not None:
+                progress(done)
+        self._write([Part.load(self._scratch / str(chunk.index)) for chunk in chunks])
+        shutil.rmtree(self._scratch)
 
-    def _take(self, line: Line) -> None:
-        if not line.size:
-            self.blank += 1
+    def _write(self, made: list[Part]) -> None:
+        for part in made:
+            self.lines += part.lines
+            self.blank += part.blank
+            self.rejected += part.rejected
+            for reason, where in part.first.items():
+                self._first.setdefault(reason, where)
+        if not made:
             return
-        parsed = False
-        try:
-            raw = _parsed(line)
-            parsed = True
-            self._keep(self._parse(raw), line)
-        except RowError as error:
-            self._first.setdefault(error.reason, (line.number, error.field))
-            self.rejected[error.reason] += 1
-            self._rejects.write(rejected_line(self._source.path.name, line, error, parsed=parsed))
+        cleaning = self._task.cleaning
+        golden = None
+        if cleaning.held_out is not None:
+            golden = load_golden(cleaning.held_out, cleaning.near_duplicates)
+        choice = choose(made, cleaning, golden)
+        self.clusters = choice.sizes
+        number = 0
+        for part in made:
+            for position in range(len(part.columns["line"])):
+                self._record(part, position, number, choice)
+                number += 1
 
-    def _keep(self, row: Row, line: Line) -> None:
-        tokens, longest = row_tokens(row, self._method)
-        if self._limit is not None and longest > self._limit:
-            raise RowError(
-                Reason.TOO_LONG, "", f"{longest} tokens; the limit is {self._limit}. Shorten it"
+    def _record(self, part: Part, position: int, number: int, choice: Choice) -> None:
+        columns = part.columns
+        side = int(columns["side"][position])
+        reason = choice.reason[number]
+        if side == REJECTED:
+            self._rejects.append(part.text(position))
+        elif reason is None:
+            self._files[SPLITS[side]].append(
+                part.text(position),
+                tokens=int(columns["tokens"][position]),
+                longest=int(columns["longest"][position]),
             )
-        row_id = row.digest.hex()
-        if self._drops_repeats:
-            if not self._seen.add(row.digest):
-                raise RowError(Reason.DUPLICATE, "", "the same row came before")
         else:
-            row_id = f"{row_id}-{line.number}"
-        side = self._side(row.example.source_id)
-        value = test_row(row, row_id) if side == "test" else self._training_row(row)
-        self._files[side].write(value, tokens=tokens, longest=longest)
+            self._leave_out(part, position, reason, choice, int(choice.kept[number]))
+
+    def _leave_out(
+        self, part: Part, position: int, reason: Reason, choice: Choice, kept: int
+    ) -> None:
+        line = int(part.columns["line"][position])
+        stays = int(choice.lines[kept]) if kept >= 0 else 0
+        self._first.setdefault(reason, (line, ""))
+        self.rejected[reason] += 1
+        self._rejects.write(
+            {
+                "file": self._task.name,
+                "line": line,
+                "field": "",
+                "reason": reason.value,
+                "message": _WORDS[reason].format(line=stays),
+                "row": orjson.Fragment(bytes(part.raw(position))),
+            }
+        )
 
     def check(self, kept: Path) -> None:
         """Whether this is enough to train and to judge on.
@@ -127,7 +151,7 @@ class Build:
                     f"rows, raise split.{name}, take another split.seed, or set the share to 0"
                 )
         if problem:
-            raise DataError(f"{problem}. {self._account(rows, kept)}", file=self._source.path)
+            raise DataError(f"{problem}. {self._account(rows, kept)}", file=self._source)
 
     def _account(self, rows: Mapping[SplitName, int], kept: Path) -> str:
         shares = ", ".join(f"{count} to {name}" for name, count in rows.items())
@@ -141,7 +165,7 @@ class Build:
             # Where the path holds names that the row chose, they stay in the dataset.
             told_field = field and reason not in {Reason.UNKNOWN_FIELD, Reason.NUL_CHARACTER}
             where = f"line {line} [{field}]" if told_field else f"line {line}"
-            reasons.append(f"{reason.value} {count} (first: {where})")
+            reasons.append(f"{reason} {count} (first: {where})")
         return f"{told}; {total} were rejected: {', '.join(reasons)}. They stand in {kept}"
 
     def settle(self) -> dict[SplitName, SplitInfo]:
@@ -151,17 +175,6 @@ class Build:
 
     def close(self) -> None:
         """Let go of everything that is open."""
-        self._seen.close()
-        self._scratch.unlink(missing_ok=True)
+        shutil.rmtree(self._scratch, ignore_errors=True)
         for file in (self._rejects, *self._files.values()):
             file.close()
-
-
-def _parsed(line: Line) -> dict[str, Any]:
-    if line.too_big:
-        raise RowError(
-            Reason.LINE_TOO_BIG,
-            "",
-            f"{line.size} bytes; a row may have {MAX_LINE}. Is a line ending missing?",
-        )
-    return parse_line(line.data)

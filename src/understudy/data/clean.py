@@ -1,17 +1,13 @@
-"""Cleaning: which well-formed calls are no good as lessons, and which rows came before."""
+"""Which logged calls are no good as lessons, by what the log itself says of them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from understudy.data.reasons import Reason, RowError
 from understudy.recipe import Cleaning
 
-if TYPE_CHECKING:
-    import sqlite3
-
-__all__ = ["Seen", "check_call"]
+__all__ = ["check_call"]
 
 _CUT = frozenset({"length", "content_filter", "max_tokens"})
 
@@ -68,49 +64,3 @@ def _check_scores(scores: Any, least: dict[str, float]) -> None:
             raise RowError(Reason.WRONG_TYPE, f"scores.{name}", "must be a number")
         if value < bound:
             raise RowError(Reason.LOW_SCORE, f"scores.{name}", f"is below {bound:g}")
-
-
-class Seen:
-    """A set of digests that stays small in memory: past ``limit`` it moves to a file.
-
-    Args:
-        path: where the file may be made; the caller removes it.
-        limit: digests held in memory, about 100 bytes each.
-    """
-
-    def __init__(self, path: Path, *, limit: int = 500_000) -> None:
-        self._path, self._limit = path, limit
-        self._memory: set[bytes] = set()
-        self._disk: sqlite3.Connection | None = None
-
-    def add(self, digest: bytes) -> bool:
-        """Whether ``digest`` was not there before; it is now."""
-        if self._disk is not None:
-            done = self._disk.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest,))
-            return done.rowcount == 1
-        if digest in self._memory:
-            return False
-        self._memory.add(digest)
-        if len(self._memory) > self._limit:
-            self._disk = self._spill()
-        return True
-
-    def _spill(self) -> sqlite3.Connection:
-        import sqlite3
-
-        # Nothing in it outlives the run, so it needs neither journal nor sync.
-        disk = sqlite3.connect(self._path, isolation_level=None)
-        disk.execute("PRAGMA journal_mode=OFF")
-        disk.execute("PRAGMA synchronous=OFF")
-        disk.execute("PRAGMA cache_size=-32768")
-        disk.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
-        disk.execute("BEGIN")
-        digests = sorted(self._memory)
-        disk.executemany("INSERT INTO seen VALUES (?)", ((digest,) for digest in digests))
-        self._memory = set()
-        return disk
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._disk is not None:
-            self._disk.close()

@@ -8,16 +8,22 @@ from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
-from understudy.data.build import Build
 from understudy.data.dataset import FORMAT, Dataset, load_dataset
 from understudy.data.folder import Draft, forget_dead_drafts, recall, remember
 from understudy.data.tokens import RANKS_SHA256
 from understudy.errors import ConfigError, DataError
+from understudy.hookspecs import FilterSpec, TraceSourceSpec
 from understudy.model import Json, Method
 from understudy.recipe import Cleaning, Source, Split
+
+if TYPE_CHECKING:
+    from understudy.data.build import Build
+    from understudy.data.engine import Engine
+    from understudy.data.filters import Chosen
 
 __all__ = ["prepare"]
 
@@ -31,57 +37,95 @@ def prepare(
     root: Path,
     max_row_tokens: int | None = None,
     progress: Callable[[int], None] | None = None,
+    engine: Engine | None = None,
+    sources: Mapping[str, TraceSourceSpec] | None = None,
+    filters: Mapping[str, FilterSpec] | None = None,
 ) -> Dataset:
     """The dataset that ``source`` makes, in the folder ``root/<id>``.
 
-    It streams: memory does not grow with the source. Rows that cannot be used go to
-    ``rejected.jsonl`` with file, line, field and reason, and the others go on. The folder appears
-    whole or not at all. Where the same file was prepared in the same way before, the dataset is
-    found and no row is read. Two sources that make the same rows and counts share one dataset;
-    its manifest names the first.
+    It streams: texts wait on the disk, and memory grows by a few hundred bytes a row. Rows that
+    cannot be used go to ``rejected.jsonl`` with file, line, field and reason, and the others go
+    on. The folder appears whole or not at all. Where the same file was prepared in the same way
+    before, the dataset is found and no row is read. Two sources that make the same rows and
+    counts share one dataset; its manifest names the first. The engine changes nothing in it.
 
     Args:
-        source: the file and its kind; plain or gzip.
-        cleaning: filters; all but duplicates and length apply to call logs only.
+        source: the file and its kind; JSONL plain or gzip. Of a service, what was collected.
+        cleaning: filters; ``drop`` but for duplicates and length apply to call logs only.
         split: shares of conversations and the seed.
         method: decides the format of the rows; dpo goes with the kind "preference", and only it.
         root: folder of all datasets.
         max_row_tokens: the backend's limit, beside that of ``cleaning``.
-        progress: called with the number of lines read so far, now and then and at the end.
+        progress: called with the number of records read so far, now and then and at the end.
+        engine: where the work is done; default: this machine.
+        sources: those of plugins, by name.
+        filters: those of plugins, by name.
 
     Raises:
-        ConfigError: kind and method do not go together.
+        ConfigError: kind and method do not go together, an unknown source or filter, or a
+            library that is not installed.
         DataError: the file cannot be read, fewer than ten rows are left to train on, or a side
             of the split that has a share got no row. Then the rejected rows stand in
             ``root/failed``.
     """
-    config = _config(source, cleaning, split, method, max_row_tokens)
+    from understudy.data.intake import take_in
+
+    intake = take_in(source, sources or {})
+    chosen = _chosen(cleaning, filters)
+    config = _config(
+        source,
+        cleaning,
+        split,
+        options=intake.options,
+        chosen=chosen,
+        method=method,
+        limit=max_row_tokens,
+    )
     before = _stamp(source.path)
-    sha256 = _file_sha256(source.path)
-    key = _hash({"source": sha256, "config": config, "format": FORMAT, "ranks": RANKS_SHA256})
+    look = intake.survey()
+    key = _hash({"source": look.sha256, "config": config, "format": FORMAT, "ranks": RANKS_SHA256})
     root.mkdir(parents=True, exist_ok=True)
     known = recall(root, key)
     if known is not None:
         return load_dataset(known)
     forget_dead_drafts(root)
+    from understudy.data.build import Build
+    from understudy.data.engine import Engine
+
     with Draft(root) as draft:
-        build = Build(
-            source=source,
+        chunks = intake.chunks(look, draft.path)
+        task = intake.task(
             cleaning=cleaning,
+            filters=tuple(chosen),
             split=split,
             method=method,
             limit=config["max_row_tokens"],
+        )
+        build = Build(
+            task=task,
+            source=source.path,
+            split=split,
+            engine=engine or Engine(),
             folder=draft.path,
         )
         with closing(build):
-            build.read(progress)
+            build.read(chunks, progress)
             if _stamp(source.path) != before:
                 raise DataError("changed while it was read; copy it first", file=source.path)
             _check(build, draft, key)
-            manifest = _manifest(build, config, source, sha256)
+            manifest = _manifest(build, config, source, look.sha256)
+            intake.clear(draft.path)
         folder = draft.publish(manifest["id"], manifest)
     remember(root, key, folder)
     return load_dataset(folder)
+
+
+def _chosen(cleaning: Cleaning, filters: Mapping[str, FilterSpec] | None) -> list[Chosen]:
+    if not cleaning.filters:
+        return []
+    from understudy.data.filters import choose_filters
+
+    return choose_filters(cleaning.filters, filters or {})
 
 
 def _check(build: Build, draft: Draft, key: str) -> None:
@@ -96,7 +140,14 @@ def _check(build: Build, draft: Draft, key: str) -> None:
 
 
 def _config(
-    source: Source, cleaning: Cleaning, split: Split, method: Method, limit: int | None
+    source: Source,
+    cleaning: Cleaning,
+    split: Split,
+    *,
+    options: Mapping[str, Json],
+    chosen: list[Chosen],
+    method: Method,
+    limit: int | None,
 ) -> dict[str, Json]:
     if (source.kind == "preference") != (method == "dpo"):
         raise ConfigError(
@@ -104,20 +155,44 @@ def _config(
             "pairs are for dpo, and dpo needs them; change one of the two"
         )
     limits = [known for known in (limit, cleaning.max_row_tokens) if known is not None]
-    return {
+    config: dict[str, Json] = {
         "kind": source.kind,
         "method": method,
-        "cleaning": cleaning.model_dump(mode="json"),
+        "cleaning": cleaning.model_dump(
+            mode="json", exclude={"filters", "near_duplicates", "held_out"}
+        ),
         "split": split.model_dump(mode="json"),
         "max_row_tokens": min(limits, default=None),
     }
+    if options:
+        config["options"] = dict(options)
+    if chosen:
+        config["filters"] = [{"use": each.name, **each.options} for each in chosen]
+    if cleaning.near_duplicates is not None:
+        config["near_duplicates"] = cleaning.near_duplicates.model_dump(mode="json")
+    if cleaning.held_out is not None:
+        config["held_out"] = _held_out(cleaning.held_out)
+    return config
+
+
+def _held_out(path: Path) -> str:
+    """What is in the golden set, not where it stands: that may differ between machines."""
+    if path.is_dir():
+        from understudy.data.golden import golden_set
+
+        return golden_set(path).sha256
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}; check the path", file=path) from None
 
 
 def _manifest(
     build: Build, config: Mapping[str, Json], source: Source, sha256: str
 ) -> dict[str, Json]:
     splits = {name: asdict(info) for name, info in build.settle().items()}
-    rejected = {reason.value: count for reason, count in sorted(build.rejected.items())}
+    rejected = {reason: build.rejected[reason] for reason in sorted(build.rejected)}
     content: dict[str, Json] = {
         "format": FORMAT,
         "method": config["method"],
@@ -125,7 +200,7 @@ def _manifest(
         "lines": build.lines,
         "blank": build.blank,
         "splits": splits,
-        "rejected": rejected,
+        "rejected": {str(reason): count for reason, count in rejected.items()},
     }
     made = {"id": f"ds-{_hash(content)[:24]}", "created_by": version("understudy")}
     origin = {
@@ -134,7 +209,8 @@ def _manifest(
         "sha256": sha256,
         "bytes": source.path.stat().st_size,
     }
-    return made | content | {"source": origin}
+    clusters = {str(size): many for size, many in sorted(build.clusters.items())}
+    return made | content | {"source": origin, "clusters": clusters}
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -143,14 +219,6 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}; check the path", file=path) from None
     return found.st_size, found.st_mtime_ns
-
-
-def _file_sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}; check the path", file=path) from None
 
 
 def _hash(value: Json) -> str:

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     UNMATCHED_TOOL_CALL = "unmatched_tool_call"
     UNANSWERED_TOOL_CALL = "unanswered_tool_call"
     SAME_ANSWERS = "same_answers"
+    BAD_TRACE = "bad_trace"
 
     TRUNCATED = "truncated"
     FLAGGED = "flagged"
@@ -40,6 +41,8 @@ class Reason(StrEnum):
     LOW_SCORE = "low_score"
     TOO_LONG = "too_long"
     DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    HELD_OUT = "held_out"
 
 
 CLEANING = frozenset(
@@ -51,20 +54,23 @@ CLEANING = frozenset(
         Reason.LOW_SCORE,
         Reason.TOO_LONG,
         Reason.DUPLICATE,
+        Reason.NEAR_DUPLICATE,
+        Reason.HELD_OUT,
     }
 )
-"""Reasons that drop a well-formed row; the others reject a malformed one."""
+"""Reasons that drop a well-formed row, beside the names of filters; the others reject a malformed
+one."""
 
 
 class RowError(Exception):
     """One row cannot be used. Never leaves ``data``: it becomes a line of ``rejected.jsonl``.
 
     Args:
-        reason: the code.
+        reason: the code, or that of a filter.
         field: dotted path into the row, "" for the row itself.
         message: what is wrong and what to do about it.
     """
 
-    def __init__(self, reason: Reason, field: str, message: str) -> None:
+    def __init__(self, reason: Reason | str, field: str, message: str) -> None:
         self.reason, self.field, self.message = reason, field, message
         super().__init__(reason, field, message)

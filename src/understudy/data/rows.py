@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import orjson
 
@@ -30,10 +30,10 @@ from understudy.data.messages import (
     legacy_tools,
 )
 from understudy.data.reasons import Reason, RowError
-from understudy.model import Example, Message
+from understudy.model import Conversation, Example, Message
 from understudy.recipe import Cleaning
 
-__all__ = ["Row", "answer_text", "parse_line", "row_parser"]
+__all__ = ["Row", "answer_text", "conversation", "parse_line", "rebuilt", "row_parser"]
 
 _META = frozenset({"source_id", "reference", "metadata"})
 _CHAT = _META | {"messages", "tools", "functions", "parallel_tool_calls"}
@@ -64,13 +64,21 @@ class Row:
     """An example with what is needed to write it.
 
     ``turn`` is the index of the first message of the answer. ``digest`` identifies request and
-    answer, key order left out. ``parallel`` is ``parallel_tool_calls`` where it was given.
+    answer, key order left out. ``parallel`` is ``parallel_tool_calls`` where it was given. ``log``
+    is the record that it came from.
     """
 
     example: Example = field(repr=False)
     turn: int
     digest: bytes
     parallel: bool | None = None
+    log: Object = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def score(self) -> float:
+        """The mean of the logged scores; minus infinity where there is none."""
+        scores = _scores(self.log)
+        return sum(scores.values()) / len(scores) if scores else float("-inf")
 
 
 def parse_line(data: bytes) -> Object:
@@ -117,10 +125,13 @@ def _refuse_nul(value: Any, place: str) -> None:
         _refuse_nul(item, f"{place}.{key}" if place else str(key))
 
 
-def row_parser(
-    kind: Literal["calls", "chat", "preference"], cleaning: Cleaning
-) -> Callable[[Object], Row]:
-    """The function that makes a row of one parsed line; it raises ``RowError``."""
+def row_parser(kind: str, cleaning: Cleaning) -> Callable[[Object], Row]:
+    """The function that makes a row of one parsed line; it raises ``RowError``.
+
+    Args:
+        kind: "chat", "preference", or any other for calls.
+        cleaning: filters of calls.
+    """
     if kind == "chat":
         return _chat
     if kind == "preference":
@@ -210,10 +221,64 @@ def _row(  # noqa: PLR0917 - the parts of a row, in the order of reading
         reference=_optional(raw, "reference"),
         rejected=tuple(rejected or ()),
     )
-    return Row(example=example, turn=len(request), digest=digest, parallel=parallel)
+    return Row(example=example, turn=len(request), digest=digest, parallel=parallel, log=raw)
 
 
-def _identify(raw: Object, request: list[Object], rest: list[Any]) -> tuple[str, bytes]:
+def conversation(row: Row) -> Conversation:
+    """The row as filters see it."""
+    log, example = row.log, row.example
+    response = log.get("response")
+    finish = response.get("finish_reason") if isinstance(response, dict) else None
+    metadata, flags = log.get("metadata"), log.get("flags")
+    return Conversation(
+        messages=example.messages,
+        turn=row.turn,
+        source_id=example.source_id,
+        tools=example.tools,
+        finish_reason=finish if isinstance(finish, str) else None,
+        flags=tuple(str(flag) for flag in flags) if isinstance(flags, list) else (),
+        scores=_scores(log),
+        metadata=metadata if isinstance(metadata, dict) else {},
+        model=_said(log, "model"),
+        at=_said(log, "at"),
+        reference=example.reference,
+        rejected=example.rejected,
+    )
+
+
+def rebuilt(row: Row, seen: Conversation) -> Row:
+    """``row`` with what a filter made of it. It stays with the conversation that it is from."""
+    example = replace(
+        row.example,
+        messages=seen.messages,
+        tools=seen.tools,
+        reference=seen.reference,
+        rejected=seen.rejected,
+    )
+    request, answer = list(seen.messages[: row.turn]), list(seen.messages[row.turn :])
+    rejected = list(seen.rejected) if seen.rejected else None
+    rest = [answer, list(seen.tools), rejected, row.parallel]
+    _, digest = _identify({}, request, rest)
+    return replace(row, example=example, digest=digest)
+
+
+def _scores(log: Object) -> dict[str, float]:
+    scores = log.get("scores")
+    if not isinstance(scores, dict):
+        return {}
+    return {
+        name: float(value)
+        for name, value in scores.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _said(log: Object, name: str) -> str | None:
+    value = log.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _identify(raw: Object, request: Sequence[Message], rest: list[Any]) -> tuple[str, bytes]:
     # Without a source of its own, a row belongs to what was asked: the same question with two
     # answers never lands on both sides of a split.
     source = _optional(raw, "source_id")

@@ -44,6 +44,10 @@ class JsonlWriter:
     def write(self, value: Any, *, tokens: int = 0, longest: int = 0) -> None:
         """Append one row of ``tokens`` tokens, ``longest`` of them in one sequence."""
         line = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+        self.append(line, tokens=tokens, longest=longest)
+
+    def append(self, line: bytes | memoryview, *, tokens: int = 0, longest: int = 0) -> None:
+        """Append one row that is written already, its newline with it."""
         self._file.write(line)
         self._hash.update(line)
         self.rows += 1
@@ -134,17 +138,19 @@ def test_row(row: Row, row_id: str) -> dict[str, Any]:
     }
 
 
-def rejected_line(file: str, line: Line, error: RowError, *, parsed: bool) -> dict[str, Any]:
-    """A line of ``rejected.jsonl``.
+def rejected_line(
+    file: str, number: int, line: Line, error: RowError, *, parsed: bool
+) -> dict[str, Any]:
+    """A line of ``rejected.jsonl`` for the record on line ``number``.
 
     ``row`` is the row as it stood; where it is not JSON, ``raw`` is its beginning, bytes that
     are not UTF-8 written as escapes.
     """
     made: dict[str, Any] = {
         "file": file,
-        "line": line.number,
+        "line": number,
         "field": error.field,
-        "reason": error.reason.value,
+        "reason": str(error.reason),
         "message": error.message,
     }
     if parsed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from understudy.data import Dataset, build, clean
+from understudy.data import Dataset, chunks
 from understudy.data import lines as lines_module
 from understudy.data.folder import Draft
 from understudy.errors import DataError
@@ -94,9 +93,10 @@ def test_a_huge_line_is_rejected_and_the_rest_goes_on(
 
 
 def test_progress_tells_the_lines_read(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_PROGRESS_EVERY", 5)
+    line = len(json.dumps(chat(1))) + 1
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 5 * line - 1)
     told: list[int] = []
-    run([chat(n) for n in range(12)], progress=told.append)
+    run([chat(n % 10) for n in range(12)], progress=told.append)
     assert told == [5, 10, 12]
 
 
@@ -148,17 +148,6 @@ def test_two_runs_at_once_make_one_dataset(run: Any, root: Path) -> None:
     outer = run([chat(n) for n in range(20)], progress=meanwhile)
     assert outer == made[0]
     assert sorted(path.name for path in root.iterdir()) == [".prepared", outer.id]
-
-
-def test_seen_digests_move_to_a_file_and_are_still_known(tmp_path: Path) -> None:
-    path = tmp_path / "seen.sqlite"
-    seen = clean.Seen(path, limit=10)
-    digests = [os.urandom(16) for _ in range(50)]
-    assert all(seen.add(digest) for digest in digests)
-    assert path.exists()
-    assert not any(seen.add(digest) for digest in digests)
-    assert seen.add(b"x" * 16)
-    seen.close()
 
 
 pieces = st.one_of(
