@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +30,30 @@ class _Word(NamedTuple):
     last: str
 
 
+class _Chunk:
+    """The different words of some texts, numbered; a known pair of words is one more of them."""
+
+    def __init__(self, known: Mapping[str, _Word], learn: Callable[[str], _Word]) -> None:
+        self._known, self._learn = known, learn
+        self.entries: list[_Word] = []
+        self.numbers: dict[str, tuple[int, str, str]] = {}
+        self._pairs: dict[int, int] = {}
+
+    def number_of(self, word: str) -> tuple[int, str, str]:
+        """Its number, first and last part."""
+        entry = self._known.get(word) or self._learn(word)
+        made = self.numbers[word] = (len(self.entries), entry.first, entry.last)
+        self.entries.append(entry)
+        return made
+
+    def pair(self, column: int) -> int:
+        """The number of the pair that has a column of its own."""
+        if column not in self._pairs:
+            self._pairs[column] = len(self.entries)
+            self.entries.append(_Word(array("i", [column]), "", ""))
+        return self._pairs[column]
+
+
 class WordGrams:
     """Transforms texts as two fitted vectorisers do, their columns side by side.
 
@@ -47,34 +71,24 @@ class WordGrams:
 
     def transform(self, texts: Sequence[str]) -> Any:
         """The matrix, one row a text."""
-        numbers: dict[str, int] = {}
-        entries: list[_Word] = []
-        found, ends = array("i"), array("i", [0])
+        chunk = _Chunk(self._known, self._learn)
+        found, ends, pairs = array("i"), array("i", [0]), self._words
+        numbers, add, number_of = chunk.numbers, found.append, chunk.number_of
         for text in texts:
-            self._add(text.lower(), numbers, entries, found)
+            last = ""
+            for word in text.lower().split():
+                entry = numbers.get(word) or number_of(word)
+                add(entry[0])
+                first = entry[1]
+                if first:
+                    if last:
+                        column = pairs.get(last + " " + first)
+                        if column is not None:
+                            add(chunk.pair(column))
+                    last = entry[2]
             ends.append(len(found))
-        occurs = _matrix(found, ends, columns=len(entries))
-        return self._weighed(occurs @ self._grams_of(entries))
-
-    def _add(
-        self, text: str, numbers: dict[str, int], entries: list[_Word], found: array[int]
-    ) -> None:
-        pairs, last = self._words, ""
-        for word in text.split():
-            number = numbers.get(word)
-            if number is None:
-                number = numbers[word] = len(entries)
-                entries.append(self._known.get(word) or self._learn(word))
-            found.append(number)
-            entry = entries[number]
-            if entry.first:
-                pair = f"{last} {entry.first}"
-                if last and pair in pairs:
-                    if pair not in numbers:
-                        numbers[pair] = len(entries)
-                        entries.append(_Word(array("i", [pairs[pair]]), "", ""))
-                    found.append(numbers[pair])
-                last = entry.last
+        occurs = _matrix(found, ends, columns=len(chunk.entries))
+        return self._weighed(occurs @ self._grams_of(chunk.entries))
 
     def _learn(self, word: str) -> _Word:
         parts = self._pattern.findall(word)
