@@ -1,0 +1,141 @@
+"""A project in the sandbox, filled span by span, and a core that keeps what a pull gives."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from understudy.clock import SystemClock
+from understudy.model import Json, TracePage, TraceRecord
+from understudy_langfuse.options import LangfuseOptions
+from understudy_langfuse.settings import LangfuseSettings
+from understudy_langfuse.source import LangfuseSource
+from understudy_sandbox.launch import Sandbox
+
+PUBLIC_KEY = "pk-lf-understudy-sandbox"
+START = 1_790_000_000  # Unix seconds; calls begin here, one a second
+
+
+class Waits:
+    """Stands in for sleeping: remembers how long it was asked to."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+def root(sandbox: Sandbox) -> str:
+    return sandbox.url.removesuffix("/v1")
+
+
+def settings(sandbox: Sandbox, **changes: Any) -> LangfuseSettings:
+    given = {"public_key": PUBLIC_KEY, "secret_key": sandbox.api_key, "base_url": root(sandbox)}
+    return LangfuseSettings(**{**given, **changes})
+
+
+def source(sandbox: Sandbox, *, waits: Waits | None = None, **options: Any) -> LangfuseSource:
+    """A source that never sleeps; ``settings_of`` changes settings."""
+    changes = options.pop("settings_of", {})
+    made = LangfuseSource(
+        settings=settings(sandbox, **changes),
+        options=LangfuseOptions(**options),
+        clock=options.pop("clock", None) or SystemClock(),
+    )
+    made.sleep = waits or Waits()  # type: ignore[method-assign]
+    return made
+
+
+def span(number: int, **changes: Any) -> dict[str, Any]:
+    """A generation as OTLP's JSON has it: call ``number`` asks ``q<number>``."""
+    given = {
+        "langfuse.observation.type": "generation",
+        "langfuse.observation.input": json.dumps([{"role": "user", "content": f"q{number}"}]),
+        "langfuse.observation.output": json.dumps({"role": "assistant", "content": f"a{number}"}),
+        "langfuse.observation.model.name": "gpt-4o",
+        **changes,
+    }
+    at = (START + number) * 10**9
+    return {
+        "traceId": f"{number:032x}",
+        "spanId": f"{number:016x}",
+        "name": given.pop("name", "triage"),
+        "startTimeUnixNano": str(at),
+        "endTimeUnixNano": str(at + 10**9),
+        "attributes": [{"key": k, "value": _value(v)} for k, v in given.items()],
+        "status": {},
+    }
+
+
+def _value(value: Any) -> dict[str, Any]:
+    if isinstance(value, list):
+        return {"arrayValue": {"values": [_value(one) for one in value]}}
+    return {"stringValue": value}
+
+
+def send(sandbox: Sandbox, spans: Iterable[dict[str, Any]]) -> None:
+    body = {"resourceSpans": [{"scopeSpans": [{"scope": {}, "spans": list(spans)}]}]}
+    reply = httpx.post(
+        f"{root(sandbox)}/api/public/otel/v1/traces",
+        json=body,
+        auth=(PUBLIC_KEY, sandbox.api_key),
+        headers={"x-langfuse-ingestion-version": "4"},
+        timeout=60,
+    )
+    assert reply.status_code == 200, reply.text
+
+
+def seed(sandbox: Sandbox, numbers: Iterable[int], **changes: Any) -> None:
+    """Write the calls of these numbers, in one request."""
+    send(sandbox, [span(number, **changes) for number in numbers])
+
+
+def asked(records: Iterable[TraceRecord]) -> list[str]:
+    """What the calls asked, in their order."""
+    return [record.value["messages"][-1]["content"] for record in records]
+
+
+class Landing:
+    """What the core does with a pull: each page and its watermark in one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.executescript(
+            "CREATE TABLE IF NOT EXISTS calls (seq INTEGER PRIMARY KEY, id TEXT UNIQUE, body TEXT);"
+            "CREATE TABLE IF NOT EXISTS mark (one INTEGER PRIMARY KEY, value TEXT);"
+        )
+
+    @property
+    def watermark(self) -> Json:
+        row = self._db.execute("SELECT value FROM mark").fetchone()
+        return json.loads(row[0]) if row else None
+
+    def keep(self, page: TracePage) -> int:
+        """How many of the page's calls were not there yet."""
+        with self._db:
+            rows = [(r.value["id"], json.dumps(r.value)) for r in page.records]
+            done = self._db.executemany(
+                "INSERT OR IGNORE INTO calls (id, body) VALUES (?, ?)", rows
+            )
+            self._db.execute(
+                "INSERT OR REPLACE INTO mark VALUES (1, ?)", (json.dumps(page.watermark),)
+            )
+        return done.rowcount
+
+    def pull(self, of: LangfuseSource) -> int:
+        """Keep all that is new; how much that was."""
+        return sum(self.keep(page) for page in of.pages(self.watermark))
+
+    def calls(self) -> list[dict[str, Any]]:
+        rows = self._db.execute("SELECT body FROM calls ORDER BY seq").fetchall()
+        return [json.loads(body) for (body,) in rows]
+
+    def close(self) -> None:
+        self._db.close()
