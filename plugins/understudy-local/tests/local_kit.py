@@ -146,3 +146,34 @@ def finished(backend: LocalBackend, handle: Handle, *, seconds: float = 100.0) -
 
     status: RemoteStatus = until(look, seconds=seconds)
     return status
+
+
+FAKE_WORKER = (str(Path(__file__).with_name("fake_worker.py")),)
+
+
+def fake_backend(home: Path, **more: Any) -> LocalBackend:
+    """A backend whose workers are real and whose trainer is not; see ``script``."""
+    backend = make_backend(home, **more)
+    backend.machine.worker = FAKE_WORKER
+    return backend
+
+
+def fake_student(folder: Path) -> Path:
+    """A folder that looks like a model to all but torch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "intermediate_size": 64,
+        "vocab_size": 300,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 512,
+    }
+    (folder / "config.json").write_text(json.dumps(shape))
+    return folder
+
+
+def script(home: Path, word: str) -> None:
+    """What fake trainers do from now on."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "script").write_text(word)

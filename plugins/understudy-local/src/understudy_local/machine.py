@@ -27,7 +27,6 @@ from understudy_local.status import Look
 
 __all__ = ["Machine", "told"]
 
-_WORKER = ("-m", "understudy_local.worker")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -47,6 +46,9 @@ class Machine:
     Args:
         settings: where, and with which secrets for the processes.
     """
+
+    worker: tuple[str, ...] = ("-m", "understudy_local.worker")
+    """What Python is told to run as a worker; the job's folder comes last."""
 
     def __init__(self, settings: LocalSettings) -> None:
         self._settings = settings
@@ -110,7 +112,7 @@ class Machine:
         token = self._settings.hf_token
         secret = {"HF_TOKEN": token.get_secret_value()} if token else {}
         started = processes.start(
-            [*_WORKER, os.fspath(folder.path)], output=folder.output, environment=secret
+            [*self.worker, os.fspath(folder.path)], output=folder.output, environment=secret
         )
         write_json(folder.spawned, {**started.to_json(), "tries": tries}, durable=False)
 

@@ -13,8 +13,6 @@ from understudy_local.jobfile import Order
 
 __all__ = ["Child"]
 
-_TRAINER = "understudy_local.trainers.run"
-
 
 class Child:
     """Starts the trainer in the worker's session, on the devices that the worker holds.
@@ -26,6 +24,9 @@ class Child:
         slots: the devices, as ``devices.slots_of`` names them.
     """
 
+    program: tuple[str, ...] = ("-m", "understudy_local.trainers.run")
+    """What Python is told to run as the trainer; the job's folder comes last."""
+
     def __init__(
         self, folder: JobFolder, order: Order, *, kind: str, slots: tuple[str, ...]
     ) -> None:
@@ -34,7 +35,7 @@ class Child:
         folder.heartbeat.unlink(missing_ok=True)
         with folder.output.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [*_command(len(slots)), str(folder.path)],
+                [*self._command(len(slots)), str(folder.path)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -63,12 +64,13 @@ class Child:
         if self._process.poll() is None:
             self._process.kill()
 
-
-def _command(count: int) -> list[str]:
-    if count == 1:
-        return [sys.executable, "-m", _TRAINER]
-    launcher = [sys.executable, "-m", "accelerate.commands.launch"]
-    return [*launcher, "--multi_gpu", "--num_processes", str(count), "--module", _TRAINER]
+    def _command(self, count: int) -> list[str]:
+        if count == 1:
+            return [sys.executable, *self.program]
+        launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+        # accelerate calls a module by a flag of its own name.
+        module = ["--module", self.program[-1]] if self.program[0] == "-m" else [*self.program]
+        return [*launcher, "--num_processes", str(count), *module]
 
 
 def _environment(order: Order, kind: str, slots: tuple[str, ...]) -> dict[str, str]:
