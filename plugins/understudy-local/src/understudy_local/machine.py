@@ -54,6 +54,14 @@ class Machine:
         self._settings = settings
         self.home = Home(settings.home)
 
+    def probe(self) -> int:
+        """Bytes that are free in ``home``; raises OSError where nothing can be written there."""
+        self.home.path.mkdir(parents=True, exist_ok=True)
+        trial = self.home.path / f".probe.{secrets.token_hex(4)}"
+        trial.touch()
+        trial.unlink()
+        return shutil.disk_usage(self.home.path).free
+
     # -- rows ----------------------------------------------------------------------------------
 
     def stage(self, upload: Path, files: Mapping[str, Rows]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import orjson
 
-from understudy.backend import Backend, Clock, FindResult
+from understudy.backend import Backend, Check, Clock, FindResult
 from understudy.errors import InvalidData, NotFound, OutcomeUnknown, QuotaError
 from understudy.model import (
     Absent,
@@ -27,7 +27,7 @@ from understudy.model import (
     UploadReady,
     UploadStatus,
 )
-from understudy_local import checks, estimate
+from understudy_local import checks, doctor, estimate
 from understudy_local.artifacts import JobFolder, ModelName, folder_id, read_json
 from understudy_local.jobfile import order_of, read_order, to_json
 from understudy_local.machine import Machine, told
@@ -216,6 +216,10 @@ class Training(Backend):
             )
             for step, _ in folder.complete_checkpoints()
         ]
+
+    def doctor(self) -> Iterable[Check]:
+        """The folder, the device, the trainers, the hub."""
+        return doctor.checks(self.machine, self.settings)
 
     @_spoken("list the jobs")
     def jobs(self) -> Iterator[tuple[Handle, RemoteStatus]]:
