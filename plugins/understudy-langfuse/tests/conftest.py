@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from langfuse_kit import Landing
 
-_STRETCH = 100_000
+_STRETCH = 10_000
 _NUMBERS = count()
 
 
@@ -43,7 +43,7 @@ def environment() -> str:
 
 @pytest.fixture
 def first() -> int:
-    """The number of this test's first call; the next 100,000 are its own too."""
+    """The number of this test's first call; the next 10,000 are its own too."""
     return _STRETCH * (next(_NUMBERS) + 1)
 
 

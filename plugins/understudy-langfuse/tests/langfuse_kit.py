@@ -18,7 +18,7 @@ from understudy_langfuse.source import LangfuseSource
 from understudy_sandbox.launch import Sandbox
 
 PUBLIC_KEY = "pk-lf-understudy-sandbox"
-START = 1_790_000_000  # Unix seconds; calls begin here, one a second
+START = 1_780_000_000  # Unix seconds; calls begin here, one a second
 
 
 class Waits:

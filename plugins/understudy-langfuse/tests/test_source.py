@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from langfuse_kit import PUBLIC_KEY, START, asked, root, seed, send, source, span
 
+from langfuse_kit import PUBLIC_KEY, START, asked, root, seed, send, source, span
 from understudy.data import prepare
 from understudy.recipe import Cleaning, Source, Split
 
@@ -34,6 +34,11 @@ def write(sandbox, environment, first):
     return calls
 
 
+@pytest.fixture
+def looking_back(sandbox, environment, finish):
+    return finish(source(sandbox, environments=[environment], late=10**9))
+
+
 def score(sandbox, number: int, **said: Any) -> None:
     body = {"traceId": f"{number:032x}", **said}
     reply = httpx.post(
@@ -52,11 +57,9 @@ def test_pages_follow_each_other_to_the_first_call(sandbox, environment, first, 
     assert [page.watermark["cursor"] is None for page in pages] == [False, False, True]
 
 
-def test_a_later_run_takes_only_what_is_new_and_what_came_late(
-    sandbox, environment, first, write, landing, finish
-):
+def test_a_later_run_takes_only_what_is_new_and_what_came_late(write, first, landing, looking_back):
     write(0, 2)
-    made = finish(source(sandbox, environments=[environment], late=10**9))
+    made = looking_back
     assert landing.pull(made) == 2
     assert landing.pull(made) == 0
     write(1, 3)  # one that began before the newest of the first run
@@ -67,8 +70,8 @@ def test_a_later_run_takes_only_what_is_new_and_what_came_late(
     assert len(landing.calls()) == 4
 
 
-def test_late_observations_are_seen_when_they_arrive(sandbox, environment, write, landing, finish):
-    made = finish(source(sandbox, environments=[environment], late=10**9))
+def test_late_observations_are_seen_when_they_arrive(sandbox, write, landing, looking_back):
+    made = looking_back
     write(0)
     late = {"do": "langfuse_late", "on": "langfuse.otel.export", "seconds": 60}
     sandbox.faults(late)
