@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Worker,
     )
     from understudy.errors import (
+        AnswersPending,
         AuthError,
         BackendError,
         BudgetExceeded,
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "AnswersPending",
     "AuthError",
     "Backend",
     "BackendError",
@@ -164,8 +166,8 @@ _HOME = {
     "config": "Config load_config",
     "engine": "Worker",
     "errors": (
-        "AuthError BackendError BudgetExceeded ConfigError DataError IllegalTransition "
-        "InvalidData NotEligible NotFound OutcomeUnknown PluginApiError "
+        "AnswersPending AuthError BackendError BudgetExceeded ConfigError DataError "
+        "IllegalTransition InvalidData NotEligible NotFound OutcomeUnknown PluginApiError "
         "PluginConflictError PluginError PluginLoadError QuotaError RateLimited Retired "
         "StaleRecord TerminalError TransientError Unavailable UnderstudyError"
     ),

@@ -19,6 +19,7 @@
     │   │   ├── NotFound        the thing is not there (any more)
     │   │   └── Retired         the model is shut down or about to be
     │   ├── TransientError           asking again later may work
+    │   │   ├── AnswersPending  the questions are under way by batch
     │   │   ├── RateLimited     with ``retry_after`` seconds
     │   │   └── Unavailable     network or server trouble
     │   └── OutcomeUnknown      a paid request may or may not have taken effect
@@ -36,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "AnswersPending",
     "AuthError",
     "BackendError",
     "BudgetExceeded",
@@ -190,6 +192,10 @@ class RateLimited(TransientError):
     ) -> None:
         self.retry_after = retry_after
         super().__init__(message, code=code, status=status)
+
+
+class AnswersPending(TransientError):
+    """The questions were sent by batch; whoever asked is woken when the answers are there."""
 
 
 class Unavailable(TransientError, ConnectionError):

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Self
 
 from understudy.backend import Backend, Capabilities
-from understudy.batch.kinds import kinds
+from understudy.batch.kinds import batch_answerer, kinds
 from understudy.cache import CacheStore, open_configured
 from understudy.config import Config, load_config
 from understudy.costs.prices import PriceBook
@@ -124,6 +124,7 @@ class Project:
             data_root=self.data_root,
             batch_root=self.config.data.batches,
             kinds=kinds(lambda: self.cache),
+            batch_answerer=batch_answerer,
             timing=Timing(
                 lease=settings.lease_seconds,
                 poll_shortest=settings.poll_seconds,

@@ -159,6 +159,8 @@ class Evaluation(_Section):
     sampling: dict[str, Any] = Field(default_factory=lambda: {"temperature": 0})
     response_format: dict[str, Any] | None = None
     max_output_tokens: int = Field(default=512, gt=0)
+    ask: Literal["live", "batch"] = "live"
+    """batch: half the price where the provider has batches, and up to a day later."""
 
 
 class Deployment(_Section):

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from understudy.backend import SupportsBatch
 from understudy.batch import live, publishing
 from understudy.batch.account import told
-from understudy.batch.kinds import OpenCache
+from understudy.batch.publishing import OpenCache
 from understudy.batch.sinks import ASK
 from understudy.engine import Engine, batch_shards, batch_uploads, batch_window, operations
 from understudy.engine.batch_shards import OPEN, Run, RunState, Shard, ShardState
@@ -43,8 +43,10 @@ def _move(engine: Engine, op: Operation) -> None:
         assert run is not None
         if run.state is RunState.NEEDS_ATTENTION and run.purpose == ASK:
             # Its job's `retry` has woken this operation: a person has looked.
-            batch_shards.move_run(tx, run.id, RunState.RUNNING, at=now, problem=None)
-            run = batch_shards.get_run(tx, run.id)
+            cause = "its job was retried"
+            run = batch_shards.move_run(
+                tx, run, RunState.RUNNING, at=now, cause=cause, problem=None
+            )
         shards = batch_shards.shards_of(tx, run.id)
         again_at: float | None = now + engine.timing.poll_longest
         if run.state is RunState.NEEDS_ATTENTION:
@@ -52,7 +54,7 @@ def _move(engine: Engine, op: Operation) -> None:
         elif run.state is RunState.RUNNING:
             again_at = _admit(tx, engine, run, shards, now) or again_at
         if not any(shard.state in OPEN for shard in shards):
-            _settled(tx, run, now)
+            _settled(tx, engine, run, now)
             again_at = now
         operations.save(tx, op, at=now, due_at=again_at, looks=op.looks + 1, failures=0)
     engine.reach("batch_run.moved")
@@ -85,13 +87,17 @@ def _limits(engine: Engine, run: Run) -> BatchLimits:
     return backend.batch_limits(run.model)
 
 
-def _settled(tx: sa.Connection, run: Run, now: float) -> None:
+def _settled(tx: sa.Connection, engine: Engine, run: Run, now: float) -> None:
     if run.state in {RunState.CANCELLING, RunState.CANCELLED}:
-        batch_shards.move_run(tx, run.id, RunState.CANCELLED, at=now)
+        cause = "nothing of it is out any more; what was answered is kept"
+        to = RunState.CANCELLED
+        batch_shards.move_run(tx, run, to, at=now, cause=cause, worker=engine.worker)
         if run.purpose == ASK:
-            operations.advance(tx, str(run.terms.account), due_at=now)
+            operations.advance(tx, run.plan["wakes"], due_at=now)
     elif run.state is RunState.RUNNING:
-        batch_shards.move_run(tx, run.id, RunState.FINISHING, at=now)
+        cause = "every row is accounted for"
+        to = RunState.FINISHING
+        batch_shards.move_run(tx, run, to, at=now, cause=cause, worker=engine.worker)
 
 
 def _finish(engine: Engine, op: Operation, run: Run, open_cache: OpenCache) -> None:
@@ -99,7 +105,7 @@ def _finish(engine: Engine, op: Operation, run: Run, open_cache: OpenCache) -> N
         now = engine.now()
         with engine.store.write() as tx:
             operations.save(tx, op, at=now, status="done", due_at=None)
-            batch_shards.move_run(tx, run.id, RunState.DONE, at=now)
-            operations.advance(tx, str(run.terms.account), due_at=now)
+            batch_shards.move_run(tx, run, RunState.DONE, at=now, cause="all answers are in")
+            operations.advance(tx, run.plan["wakes"], due_at=now)
         return
     publishing.finish(engine, op, run, open_cache())

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from understudy.cache import CacheStore
+    from understudy.batch.publishing import OpenCache
     from understudy.engine import Engine
     from understudy.engine.operations import Operation
+    from understudy.infer import Answerer
 
-__all__ = ["OpenCache", "kinds"]
-
-OpenCache = Callable[[], "CacheStore"]
-"""Opens the configured cache at first use, and gives the same one after."""
+__all__ = ["batch_answerer", "kinds"]
 
 
 def kinds(open_cache: OpenCache) -> Mapping[str, Callable[[Engine, Operation], None]]:
@@ -42,3 +40,16 @@ def _ask_live(engine: Engine, op: Operation) -> None:
     from understudy.batch import live
 
     live.step(engine, op)
+
+
+def batch_answerer(engine: Engine, op: Operation, **options: Any) -> Answerer:
+    """What ``Engine.batch_answerer`` takes.
+
+    Raises:
+        PluginError: the model's backend has no batches.
+    """
+    from understudy.batch.answerer import BatchAnswerer
+    from understudy.engine.batch_refusals import batcher
+
+    options["backend"] = batcher(engine, options["ref"].backend)
+    return BatchAnswerer(engine, op, **options)

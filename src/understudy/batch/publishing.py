@@ -6,7 +6,7 @@ as put, so that a killed publisher goes on behind it. What the cache knew alread
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from understudy.batch import sampling
@@ -19,7 +19,10 @@ from understudy.engine.operations import Operation
 from understudy.errors import ConfigError, StaleRecord
 from understudy.model import Json
 
-__all__ = ["finish"]
+__all__ = ["OpenCache", "finish"]
+
+OpenCache = Callable[[], CacheStore]
+"""Opens the configured cache at first use, and gives the same one after."""
 
 _KEY_BYTES = 32
 _AT_ONCE = 4096
@@ -46,9 +49,27 @@ def finish(engine: Engine, op: Operation, run: Run, cache: CacheStore) -> None:
     engine.reach("batch_run.published")
     with engine.store.write() as tx:
         operations.save(tx, op, at=now, status="done", due_at=None)
-        batch_shards.move_run(tx, run.id, state, at=now, result=result, problem=None)
+        batch_shards.move_run(
+            tx,
+            run,
+            state,
+            at=now,
+            cause="; ".join(reasons) or _told_published(result),
+            worker=engine.worker,
+            result=result,
+            problem=None,
+        )
     if state is RunState.DONE:
         _tidy(batch_shards.folder(engine, run), shards)
+
+
+def _told_published(result: dict[str, Json]) -> str:
+    if "generation" not in result:
+        return "there was nothing to ask"
+    return (
+        f"generation {result['generation']} of cache {result['cache']} is published with "
+        f"{result['entries']:,} answers"
+    )
 
 
 def _why_not(run: Run, account: RunAccount, sample: dict[str, Json]) -> list[str]:

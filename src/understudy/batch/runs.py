@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from understudy.batch.estimating import estimate
+from understudy.batch.planning import Planned
 from understudy.batch.plans import Plan
 from understudy.batch.sinks import PRECOMPUTE
 from understudy.costs.ledger import budget_state, open_budget
@@ -19,7 +21,7 @@ from understudy.store.schema import batch_runs
 from understudy.store.schema import batch_shards as shards_table
 from understudy.store.schema import operations as operations_table
 
-__all__ = ["cancel", "insert_run", "publish_anyway", "retry", "start"]
+__all__ = ["cancel", "insert_run", "publish_anyway", "retry", "shard_rows", "start"]
 
 
 def start(engine: Engine, plan: Plan) -> tuple[Run, bool]:
@@ -36,8 +38,8 @@ def start(engine: Engine, plan: Plan) -> tuple[Run, bool]:
         present = batch_shards.find_run(tx, plan.id)
     if present is not None:
         if present.state is RunState.CANCELLED:
-            return retry(engine, present.id), False
-        return present, False
+            present = retry(engine, present.id)
+        return _strict(engine, present, plan), False
     if plan.way.refusal:
         raise NotEligible(
             f'{plan.way.refusal} Say via = "live" and requests_per_minute in [batch] to ask it '
@@ -51,9 +53,20 @@ def start(engine: Engine, plan: Plan) -> tuple[Run, bool]:
         budget = budget_state(tx, recipe.budget_name)
         assert budget is not None
         budget.require(figures.at_most)
-        made = insert_run(tx, engine, _row(engine, plan), _shards(plan))
+        made = insert_run(tx, engine, _row(engine, plan), shard_rows(plan.planned))
     engine.reach("batch_run.intended")
     return made, True
+
+
+def _strict(engine: Engine, run: Run, plan: Plan) -> Run:
+    """Take another bar for the coverage, as long as nothing is published."""
+    bar = plan.recipe.publish.coverage
+    if run.state.ended or run.plan["publish"]["coverage"] == bar:
+        return run
+    changed = {**run.plan, "publish": {**run.plan["publish"], "coverage": bar}}
+    with engine.store.write() as tx:
+        tx.execute(sa.update(batch_runs).where(batch_runs.c.id == run.id).values(plan=changed))
+        return batch_shards.get_run(tx, run.id)
 
 
 def _row(engine: Engine, plan: Plan) -> dict[str, Any]:
@@ -98,17 +111,9 @@ def _row(engine: Engine, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _shards(plan: Plan) -> list[dict[str, Any]]:
-    return [
-        {
-            "number": shard.number,
-            "round": 1,
-            "requests": shard.requests,
-            "bytes": shard.bytes,
-            "tokens": shard.tokens,
-        }
-        for shard in plan.planned.shards
-    ]
+def shard_rows(planned: Planned) -> list[dict[str, Any]]:
+    """The shards of a plan as ``insert_run`` takes them."""
+    return [{**asdict(shard), "round": 1} for shard in planned.shards]
 
 
 def insert_run(
@@ -148,7 +153,8 @@ def cancel(engine: Engine, run_id: str) -> Run:
             raise ConfigError(f"{run.id} is {run.state.value}; there is nothing left to cancel")
         if run.state is RunState.FINISHING:
             raise ConfigError(f"{run.id} has all its answers and is being published; let it end")
-        batch_shards.move_run(tx, run.id, RunState.CANCELLING, at=now, problem=None)
+        cause = "cancelled by a person"
+        batch_shards.move_run(tx, run, RunState.CANCELLING, at=now, cause=cause, problem=None)
         tx.execute(
             sa.update(shards_table)
             .where(shards_table.c.run_id == run.id, shards_table.c.state == ShardState.WAITING)
@@ -184,7 +190,8 @@ def retry(engine: Engine, run_id: str) -> Run:
             .where(mine, shards_table.c.state == ShardState.WAITING)
             .values(tries=0)
         )
-        batch_shards.move_run(tx, run.id, RunState.RUNNING, at=now, problem=None)
+        cause = "retried by a person"
+        batch_shards.move_run(tx, run, RunState.RUNNING, at=now, cause=cause, problem=None)
         _wake_all(tx, run, now)
         return batch_shards.get_run(tx, run.id)
 
@@ -202,7 +209,10 @@ def publish_anyway(engine: Engine, run_id: str) -> Run:
             raise ConfigError(f"{run.id} is {run.state.value}; only a withheld run is published so")
         plan = {**run.plan, "publish": {**run.plan["publish"], "coverage": None}}
         plan["check"] = {**plan["check"], "agreement": None}
-        batch_shards.move_run(tx, run.id, RunState.FINISHING, at=now, problem=None, plan=plan)
+        cause = "published by a person"
+        batch_shards.move_run(
+            tx, run, RunState.FINISHING, at=now, cause=cause, problem=None, plan=plan
+        )
         _wake_all(tx, run, now)
         return batch_shards.get_run(tx, run.id)
 

@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("understudy.cli.run:run", "Run a recipe to its verdict."),
     "worker": ("understudy.cli.worker:worker", "Drive everything in the store."),
     "jobs": ("understudy.cli.jobs:app", "List, follow and steer jobs."),
+    "precompute": (
+        "understudy.cli.precompute:app",
+        "Answer known inputs by batch, into a cache generation.",
+    ),
     "models": ("understudy.cli.models:app", "Model versions and the aliases that name them."),
     "deployments": (
         "understudy.cli.deployments:app",

@@ -23,7 +23,7 @@ from understudy.engine.operations import Operation
 from understudy.errors import ConfigError
 from understudy.model import Json
 from understudy.secrets import redact
-from understudy.store.schema import batch_runs, batch_shards
+from understudy.store.schema import batch_runs, batch_shards, events
 from understudy.store.schema import operations as operations_table
 from understudy.validation import nearest
 
@@ -303,13 +303,38 @@ def put_back(tx: sa.Connection, shard: Shard, why: str, *, at: float, counts: bo
     )
 
 
-def move_run(tx: sa.Connection, run_id: str, state: RunState, *, at: float, **more: Any) -> None:
-    """Bring a run into ``state``."""
+def move_run(
+    tx: sa.Connection,
+    run: Run,
+    state: RunState,
+    *,
+    at: float,
+    cause: str,
+    worker: str | None = None,
+    **more: Any,
+) -> Run:
+    """Bring a run into ``state``, with a line of history; the run as it is then."""
     tx.execute(
         sa.update(batch_runs)
-        .where(batch_runs.c.id == run_id)
+        .where(batch_runs.c.id == run.id)
         .values(state=state, updated_at=at, **more)
     )
+    if run.owner == run.id:
+        tx.execute(
+            sa.insert(events).values(
+                job_id=run.id,
+                at=at,
+                event="batch_run",
+                from_state=run.state,
+                to_state=state,
+                cause=redact(cause),
+                fields={},
+                worker=worker,
+            )
+        )
+    moved = find_run(tx, run.id)
+    assert moved is not None
+    return moved
 
 
 def attention(tx: sa.Connection, run_id: str, why: str, *, at: float, worker: str | None) -> None:
@@ -320,7 +345,8 @@ def attention(tx: sa.Connection, run_id: str, why: str, *, at: float, worker: st
         problem = {"message": redact(why), "stage": run.state.value}
         if run.state is RunState.NEEDS_ATTENTION and run.problem:
             problem["stage"] = run.problem["stage"]
-        move_run(tx, run_id, RunState.NEEDS_ATTENTION, at=at, problem=problem)
+        to = RunState.NEEDS_ATTENTION
+        move_run(tx, run, to, at=at, cause=why, worker=worker, problem=problem)
     if run.owner != run.id:
         jobs.attention(tx, run.owner, redact(why), at=at, worker=worker)
 

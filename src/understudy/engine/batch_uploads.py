@@ -152,7 +152,15 @@ def _no_money(engine: Engine, op: Operation, run: Run, shard: Shard, error: Budg
         batch_shards.put_back(tx, shard, str(error), at=now, counts=False)
         if run.terms.on_exhausted == "cancel":
             problem = {"message": str(error), "stage": run.state.value}
-            batch_shards.move_run(tx, run.id, RunState.CANCELLING, at=now, problem=problem)
+            batch_shards.move_run(
+                tx,
+                run,
+                RunState.CANCELLING,
+                at=now,
+                cause=str(error),
+                worker=engine.worker,
+                problem=problem,
+            )
             batch_shards.wake_driver(tx, run.id, at=now)
         else:
             batch_shards.attention(tx, run.id, str(error), at=now, worker=engine.worker)

@@ -13,6 +13,7 @@ from understudy.costs.prices import PriceBook
 from understudy.engine.operations import Operation
 from understudy.engine.points import Reach, nowhere
 from understudy.evaluate import Scorer
+from understudy.infer import Answerer
 from understudy.store import Store
 
 __all__ = ["Backends", "Engine", "Timing"]
@@ -70,6 +71,8 @@ class Engine:
     """Folder of the runs that ask by batch; workers on other hosts must see the same."""
     kinds: Mapping[str, Callable[[Engine, Operation], None]] = field(default_factory=dict)
     """Steps of further kinds of operations, handed in by the packages that bring them."""
+    batch_answerer: Callable[..., Answerer] | None = None
+    """Makes a ``batch.BatchAnswerer``; handed in, as the package is above the engine."""
     lock: Lock = field(default_factory=Lock)
 
     def now(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING
 from understudy.backend import SupportsInfer
 from understudy.costs import ledger
 from understudy.data import TestRow, answer_text, load_dataset
-from understudy.engine import deploying, jobs, operations, undeploying
+from understudy.engine import asking, deploying, jobs, operations, undeploying
 from understudy.engine.answers import Book
 from understudy.engine.context import Engine
 from understudy.engine.deploying import Serving
 from understudy.engine.operations import Operation
-from understudy.errors import NotEligible, NotFound, PluginError, Retired, StaleRecord, Unavailable
+from understudy.errors import (
+    AnswersPending,
+    NotEligible,
+    NotFound,
+    PluginError,
+    Retired,
+    StaleRecord,
+    Unavailable,
+)
 from understudy.evaluate import (
     EvaluationReport,
     Interval,
@@ -25,7 +33,7 @@ from understudy.evaluate import (
     mean_interval,
     paired_difference,
 )
-from understudy.infer import Answer, LiveAnswerer
+from understudy.infer import Answer
 from understudy.model import ChatRequest, ModelRef
 from understudy.states import Event
 from understudy.store import registry
@@ -74,11 +82,9 @@ def step(engine: Engine, op: Operation) -> None:
         return
     list_lost(engine, op, job)
     rows = test_rows(engine, job)
-    scored = [
-        one
-        for subject in _subjects(engine, job, student, present, serving)
-        if (one := _score(engine, op, job, subject, rows)) is not None
-    ]
+    scored = _scores(engine, op, job, _subjects(engine, job, student, present, serving), rows)
+    if scored is None:
+        return
     engine.reach("evaluate.scored")
     report = _report(engine, job, rows, scored)
     now = engine.now()
@@ -86,6 +92,32 @@ def step(engine: Engine, op: Operation) -> None:
         operations.save(tx, op, at=now, status="done", due_at=None)
         _store(tx, engine, op, job, student, report, target=target)
     engine.reach("evaluate.stored")
+
+
+def _scores(
+    engine: Engine,
+    op: Operation,
+    job: jobs.JobRecord,
+    subjects: Iterable[Subject],
+    rows: Sequence[TestRow],
+) -> list[_Scored] | None:
+    """Every subject's score; None where answers are under way, and ``op`` waits for them."""
+    scored: list[_Scored] = []
+    pending = False
+    for subject in subjects:
+        try:
+            one = _score(engine, op, job, subject, rows)
+        except AnswersPending:
+            pending = True  # the next subject's questions go out all the same
+            continue
+        if one is not None:
+            scored.append(one)
+    if not pending:
+        return scored
+    now = engine.now()
+    with engine.store.write() as tx:
+        operations.save(tx, op, at=now, due_at=now + engine.timing.poll_longest, failures=0)
+    return None
 
 
 def list_lost(engine: Engine, op: Operation, job: jobs.JobRecord) -> None:
@@ -156,12 +188,8 @@ def answers_of(
     if not isinstance(backend, SupportsInfer):
         raise PluginError(f"{subject.ref.backend} cannot answer, so {subject.ref.id} is unjudged")
     plan = job.plan.evaluation
-    answerer = LiveAnswerer(
-        backend,
-        _book(engine, op, job, subject.ref, subject.serving, fresh=fresh),
-        concurrency=plan.concurrency,
-        timeout=engine.timing.answer_timeout,
-    )
+    book = _book(engine, op, job, subject.ref, subject.serving, fresh=fresh)
+    answerer = asking.answerer(engine, op, job, subject.ref, backend, book, live=fresh)
     sampling = {**plan.sampling, "max_tokens": plan.max_output_tokens}
     return answerer.answer(
         [
