@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import orjson
 
@@ -162,7 +162,7 @@ class _Rejects:
         self._source, self._path, self._reasons = source, path, reasons
         self._file: IO[bytes] | None = None
 
-    def __enter__(self) -> _Rejects:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

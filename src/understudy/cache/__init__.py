@@ -11,6 +11,8 @@ from understudy.cache.base import (
     TailRow,
     key_of,
 )
+from understudy.cache.cascade import Cascade, CascadeResult, CascadeRule, Hop
+from understudy.cache.live import LiveModel, Trouble
 from understudy.cache.opening import open_cache, open_configured
 from understudy.cache.options import CacheOptions
 from understudy.cache.values import Refusal, pack_refusal, pack_reply, unpack
@@ -20,12 +22,18 @@ __all__ = [
     "CacheStats",
     "CacheStore",
     "CacheView",
+    "Cascade",
+    "CascadeResult",
+    "CascadeRule",
     "Generation",
     "GenerationState",
     "GenerationSwitched",
     "GenerationWriter",
+    "Hop",
+    "LiveModel",
     "Refusal",
     "TailRow",
+    "Trouble",
     "key_of",
     "open_cache",
     "open_configured",
