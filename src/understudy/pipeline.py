@@ -27,7 +27,7 @@ from understudy.engine.jobs import JobRecord, Plan
 from understudy.errors import BackendError, ConfigError, Retired
 from understudy.model import Estimate, JobSpec, Json, Lifecycle
 from understudy.project import Project
-from understudy.recipe import Export, Recipe
+from understudy.recipe import Export, Recipe, Train
 from understudy.secrets import looks_secret
 from understudy.store import registry
 from understudy.validation import nearest, parse
@@ -101,6 +101,7 @@ def prepare_run(
     backend = project.backend(train.backend)
     where = f"[train.hyperparameters] for {train.backend}"
     parse(type(backend).Params, train.hyperparameters, where=where)
+    _require_method(train, project.capabilities(train.backend).methods)
     _require_formats(backend, recipe.export)
     project.scorer(recipe.evaluation.scorer)
     warnings, closed = _lifecycle(project, backend, train.base_model) if online else ((), None)
@@ -140,6 +141,14 @@ def _spec(recipe: Recipe, dataset: Dataset) -> JobSpec:
         metadata=train.metadata,
         integrations=train.integrations,
     )
+
+
+def _require_method(train: Train, methods: tuple[str, ...]) -> None:
+    if train.method not in methods:
+        raise ConfigError(
+            f"[train.method] {train.backend} cannot train by {train.method!r}; it has "
+            f"{', '.join(methods)}. Take one of them, or another backend (`understudy backends`)"
+        )
 
 
 def _require_valid(backend: Backend, spec: JobSpec) -> None:

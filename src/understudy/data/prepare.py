@@ -17,7 +17,7 @@ from understudy.data.folder import Draft, forget_dead_drafts, recall, remember
 from understudy.data.tokens import RANKS_SHA256
 from understudy.errors import ConfigError, DataError
 from understudy.hookspecs import FilterSpec, TraceSourceSpec
-from understudy.model import Json, Method
+from understudy.model import PAIRED_METHODS, Json, Method
 from understudy.recipe import Cleaning, Source, Split
 
 if TYPE_CHECKING:
@@ -149,10 +149,10 @@ def _config(
     method: Method,
     limit: int | None,
 ) -> dict[str, Json]:
-    if (source.kind == "preference") != (method == "dpo"):
+    if (source.kind == "preference") != (method in PAIRED_METHODS):
         raise ConfigError(
             f"[source.kind] {source.kind!r} does not go with [train.method] {method!r}: preference "
-            "pairs are for dpo, and dpo needs them; change one of the two"
+            "pairs are for dpo and bond, and those need them; change one of the two"
         )
     limits = [known for known in (limit, cleaning.max_row_tokens) if known is not None]
     config: dict[str, Json] = {

@@ -15,7 +15,7 @@ from understudy.data.lines import Line
 from understudy.data.reasons import RowError
 from understudy.data.rows import Row, answer_text
 from understudy.data.tokens import message_tokens, tools_tokens
-from understudy.model import Method
+from understudy.model import PAIRED_METHODS, Method
 
 __all__ = ["JsonlWriter", "SplitInfo", "rejected_line", "row_tokens", "test_row", "training_row"]
 
@@ -76,7 +76,7 @@ class JsonlWriter:
 def row_tokens(row: Row, method: Method) -> tuple[int, int]:
     """(tokens of the row in one epoch, tokens of its longest sequence).
 
-    supervised: the whole row. dpo: two sequences, the request with either answer; a provider
+    supervised: the whole row. Pairs: two sequences, the request with either answer; a provider
     that counts the request once bills less. reinforcement: the request.
     """
     messages = row.example.messages
@@ -86,7 +86,7 @@ def row_tokens(row: Row, method: Method) -> tuple[int, int]:
     if method == "reinforcement":
         return asked, asked
     whole = asked + sum(map(message_tokens, messages[row.turn :]))
-    if method == "supervised":
+    if method not in PAIRED_METHODS:
         return whole, whole
     other = asked + sum(map(message_tokens, row.example.rejected))
     return whole + other, max(whole, other)
@@ -94,7 +94,9 @@ def row_tokens(row: Row, method: Method) -> tuple[int, int]:
 
 def training_row(method: Method) -> Callable[[Row], dict[str, Any]]:
     """The function that makes a line of the file which is uploaded."""
-    return {"supervised": _supervised, "dpo": _dpo, "reinforcement": _reinforcement}[method]
+    if method == "reinforcement":
+        return _reinforcement
+    return _pair if method in PAIRED_METHODS else _supervised
 
 
 def _request(row: Row, messages: tuple[Any, ...]) -> dict[str, Any]:
@@ -111,7 +113,7 @@ def _supervised(row: Row) -> dict[str, Any]:
     return _request(row, row.example.messages)
 
 
-def _dpo(row: Row) -> dict[str, Any]:
+def _pair(row: Row) -> dict[str, Any]:
     return {
         "input": _request(row, row.example.messages[: row.turn]),
         "preferred_output": row.example.messages[row.turn :],

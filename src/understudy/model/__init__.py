@@ -28,6 +28,7 @@ from understudy.model.exports import (
     ModelExport,
 )
 from understudy.model.jobs import (
+    PAIRED_METHODS,
     Checkpoint,
     Estimate,
     Example,
@@ -71,6 +72,7 @@ from understudy.model.traces import (
 )
 
 __all__ = [
+    "PAIRED_METHODS",
     "Absent",
     "BatchFiles",
     "BatchLimits",

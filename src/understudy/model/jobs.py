@@ -9,6 +9,7 @@ from typing import Literal
 from understudy.model.chat import Json, Message
 
 __all__ = [
+    "PAIRED_METHODS",
     "Checkpoint",
     "Estimate",
     "Example",
@@ -23,6 +24,9 @@ __all__ = [
 Method = Literal["supervised", "dpo", "reinforcement", "best_of_n_sft", "bond"]
 """How a student learns. best_of_n_sft: supervised, on the best of several answers; bond: on
 preference pairs, as dpo."""
+
+PAIRED_METHODS: frozenset[Method] = frozenset({"dpo", "bond"})
+"""Methods whose rows are preference pairs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

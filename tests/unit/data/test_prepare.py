@@ -87,7 +87,36 @@ def test_reinforcement_rows_end_with_the_question(run: Any) -> None:
     assert written[9]["reference"] == "better"
 
 
-@pytest.mark.parametrize(("kind", "method"), [("chat", "dpo"), ("preference", "supervised")])
+@pytest.mark.parametrize(("method", "like"), [("bond", "dpo"), ("best_of_n_sft", "supervised")])
+def test_methods_of_best_of_n_have_the_rows_of_their_relatives(
+    run: Any, method: str, like: str
+) -> None:
+    kind = "preference" if like == "dpo" else "chat"
+    rows = [chat(number) for number in range(10)]
+    if kind == "preference":
+        rows = [
+            {
+                "input": {"messages": row["messages"][:1]},
+                "preferred_output": row["messages"][1:],
+                "non_preferred_output": [{"role": "assistant", "content": "no"}],
+            }
+            for row in rows
+        ]
+    made, model = (run(rows, kind=kind, method=name) for name in (method, like))
+    assert read(made.path / "train.jsonl") == read(model.path / "train.jsonl")
+    assert made.rows("train").tokens == model.rows("train").tokens
+    assert made.path != model.path
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        ("chat", "dpo"),
+        ("chat", "bond"),
+        ("preference", "supervised"),
+        ("preference", "best_of_n_sft"),
+    ],
+)
 def test_kind_and_method_must_go_together(run: Any, kind: str, method: str) -> None:
     with pytest.raises(ConfigError, match=r"\[source\.kind\]"):
         run([], kind=kind, method=method)

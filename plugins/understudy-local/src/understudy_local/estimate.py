@@ -26,9 +26,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from understudy.errors import NotFound
-from understudy.model import Estimate, JobSpec, Problem
+from understudy.model import PAIRED_METHODS, Estimate, JobSpec, Problem
 from understudy_local.devices import Memory, kind_of, memory_of
-from understudy_local.params import PAIRED, LocalParams, check_hyperparameters
+from understudy_local.params import LocalParams, check_hyperparameters
 from understudy_local.settings import LocalSettings
 from understudy_local.students import Shape, Source, locate, shape_of, students
 
@@ -69,7 +69,7 @@ def _adapter_weights(shape: Shape, rank: int) -> float:
 
 def memory(shape: Shape, params: LocalParams, *, method: str, longest: int, kind: str) -> Need:
     """Memory of one training process, for rows of at most ``longest`` tokens."""
-    rows = params.batch_size * (2 if method in PAIRED else 1)
+    rows = params.batch_size * (2 if method in PAIRED_METHODS else 1)
     row = params.max_length if params.packing else min(longest, params.max_length)
     tokens = rows * row
     size = 2 if kind == "cuda" or params.precision != "float32" else 4
@@ -99,7 +99,7 @@ def _weights(shape: Shape, params: LocalParams, kind: str) -> float:
 
 def seconds(shape: Shape, *, tokens: int, method: str, kind: str) -> float:
     """How long training takes: four operations a weight and token, and two for each look back."""
-    passes = 4 + (2 if method in PAIRED else 0) + (8 if method == "bond" else 0)
+    passes = 4 + (2 if method in PAIRED_METHODS else 0) + (8 if method == "bond" else 0)
     return passes * shape.params * tokens / _SPEED[kind]
 
 

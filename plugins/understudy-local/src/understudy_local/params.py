@@ -11,12 +11,9 @@ from pydantic import Field, ValidationError
 from understudy.backend import Params
 from understudy.model import JobSpec, Problem
 
-__all__ = ["LEARNING_RATES", "METHODS", "PAIRED", "LocalParams", "check_hyperparameters"]
+__all__ = ["LEARNING_RATES", "METHODS", "LocalParams", "check_hyperparameters"]
 
 METHODS = ("supervised", "dpo", "best_of_n_sft", "bond")
-PAIRED = frozenset({"dpo", "bond"})
-"""Methods whose rows are preference pairs."""
-
 LEARNING_RATES: Mapping[str, float] = {
     # For a LoRA adapter; preference losses are steeper and want smaller steps.
     "supervised": 2e-4,

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from understudy.model import Json
+from understudy.model import PAIRED_METHODS, Json
 from understudy_local.artifacts import read_json, write_json
-from understudy_local.params import PAIRED
 from understudy_local.trainers.base import TrainingFailed
 
 __all__ = ["IGNORED", "Prepared", "prepare", "tokens_of_pair", "tokens_of_row"]
@@ -71,7 +70,7 @@ def _write(
     from datasets import Features, List, Value
     from datasets.arrow_writer import ArrowWriter
 
-    paired = method in PAIRED
+    paired = method in PAIRED_METHODS
     columns = ("prompt_ids", "chosen_ids", "rejected_ids") if paired else ("input_ids", "labels")
     features = Features({name: List(Value("int32")) for name in columns})
     target.parent.mkdir(parents=True, exist_ok=True)

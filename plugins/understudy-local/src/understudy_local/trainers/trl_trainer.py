@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from understudy_local.params import PAIRED, LocalParams
+from understudy.model import PAIRED_METHODS
+from understudy_local.params import LocalParams
 from understudy_local.trainers.base import Result, Run, Stopped, TrainingFailed
 
 __all__ = ["Trl"]
@@ -187,7 +188,7 @@ def _trainer(run: Run, rows: Any, looks: Any, *, model: Any, tokenizer: Any, ada
         "train_dataset": rows,
         "eval_dataset": looks if options["eval_strategy"] == "steps" else None,
     }
-    if run.method in PAIRED:
+    if run.method in PAIRED_METHODS:
         from understudy_local.trainers.pairs import PairTrainer, configuration
 
         gamma = run.params.bond_gamma if run.method == "bond" else 0.0
