@@ -1,0 +1,201 @@
+"""One server process a model, shared by everything on the machine that runs as this user.
+
+::
+
+    HOME/servers/<id of the file>/
+      loading.lock   held by the server's process until it answers
+      server.json    the process, where it listens and its key; gone once it has ended
+      failure.json   why it could not start
+      output.txt     what it printed
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import psutil
+
+from understudy.errors import InvalidData, NotEligible, Unavailable
+from understudy_local import devices, processes
+from understudy_local.artifacts import Home, read_json
+from understudy_local.processes import Identity
+from understudy_local.serving.models import Served
+from understudy_local.settings import LocalSettings
+
+__all__ = ["Address", "address", "default_threads", "end", "folder_of", "order_of", "running"]
+
+_ALL_LAYERS = 999
+_children: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Address:
+    """Where a model answers. ``url`` without a path; ``key`` goes along with every request."""
+
+    url: str
+    key: str
+    process: Identity
+
+    def __repr__(self) -> str:
+        return f"Address({self.url!r}, pid={self.process.pid})"
+
+
+def folder_of(home: Home, served: Served) -> Path:
+    """What is known of the server of a file."""
+    return home.path / "servers" / served.id
+
+
+def address(home: Home, served: Served, settings: LocalSettings, *, timeout: float) -> Address:
+    """Where ``served`` answers; its server is started if there is none.
+
+    Raises:
+        Unavailable: it is loading still after ``timeout`` seconds, and goes on with it.
+        InvalidData: the file cannot be loaded.
+        NotEligible: what serves is not installed.
+    """
+    folder = folder_of(home, served)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    deadline = time.monotonic() + timeout
+    found = _running(folder)
+    if found is None:
+        started = _start(folder, served, settings)
+        if not _wait(folder / "loading.lock", deadline - time.monotonic()):
+            raise Unavailable(
+                f"{served.name} is loading still after {timeout:.0f} seconds; ask again"
+            )
+        found = _running(folder)
+        if found is None and started:
+            _explain(folder, served)
+    if found is None:
+        raise Unavailable(f"the server of {served.name} has just ended; ask again")
+    return found
+
+
+def running(home: Home, served: Served) -> bool:
+    """Whether a server of the file answers now."""
+    return _running(folder_of(home, served)) is not None
+
+
+def _running(folder: Path) -> Address | None:
+    told = read_json(folder / "server.json")
+    process = processes.parse(told)
+    if told is None or process is None or not processes.is_alive(process):
+        return None
+    return Address(url=told["url"], key=told["key"], process=process)
+
+
+def _start(folder: Path, served: Served, settings: LocalSettings) -> bool:
+    """Start the server unless somebody is at it; whether it was us."""
+    if _missing():
+        raise NotEligible(
+            "xllamacpp is not installed, so no local model answers: pip install "
+            "'understudy-local[gguf]'"
+        )
+    lock = os.open(folder / "loading.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return False
+    try:
+        if _running(folder) is None:
+            (folder / "failure.json").unlink(missing_ok=True)
+            _spawn(folder, order_of(folder, served, settings) | {"lock": lock}, lock)
+    finally:
+        os.close(lock)  # the child holds it on
+    return True
+
+
+def _missing() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("xllamacpp") is None
+
+
+def order_of(folder: Path, served: Served, settings: LocalSettings) -> dict[str, object]:
+    """What the server's process is told; no secret."""
+    cuda = devices.kind_of(settings.device) == "cuda"
+    return {
+        "folder": os.fspath(folder),
+        "path": os.fspath(served.path),
+        "name": served.name,
+        "host": "127.0.0.1",
+        "port": 0,
+        "parallel": settings.parallel_requests,
+        "context": settings.context_tokens,
+        "threads": settings.threads or default_threads(),
+        "gpu_layers": _ALL_LAYERS if cuda else 0,
+        "idle": settings.idle_seconds,
+    }
+
+
+def default_threads() -> int:
+    """What OMP_NUM_THREADS says, else one for each core."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdigit() and int(told) else psutil.cpu_count(logical=False) or 1
+
+
+def _spawn(folder: Path, order: dict[str, object], lock: int) -> None:
+    with (folder / "output.txt").open("wb") as out:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [
+                sys.executable,
+                "-m",
+                "understudy_local.serving.host",
+                orjson.dumps(order).decode(),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(lock,),
+        )
+    _children[:] = [child for child in _children if child.poll() is None]
+    _children.append(process)
+
+
+def _wait(lock: Path, seconds: float) -> bool:
+    """Until the server's process has let go of ``lock``, by answering or by ending."""
+    held = os.open(lock, os.O_RDWR)
+
+    def block() -> None:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        os.close(held)
+
+    # The kernel has no lock with a time limit; a thread that waits has one.
+    waiting = threading.Thread(target=block, name="loading", daemon=True)
+    waiting.start()
+    waiting.join(max(seconds, 0.0))
+    return not waiting.is_alive()
+
+
+def _explain(folder: Path, served: Served) -> None:
+    for child in _children:
+        child.poll()
+    told = read_json(folder / "failure.json")
+    if told is not None:
+        raise InvalidData(
+            f"{served.path} cannot be served ({told['message']}); {folder / 'output.txt'} says "
+            "more. If the file is damaged, remove it and export again"
+        )
+    raise Unavailable(
+        f"the server of {served.name} ended before it answered; {folder / 'output.txt'} says why. "
+        "If the system killed it for memory, free some or serve a smaller format"
+    )
+
+
+def end(home: Home, served: Served) -> None:
+    """Ask the server of a file to end; there may be none."""
+    import signal
+
+    found = _running(folder_of(home, served))
+    if found is not None:
+        processes.signal_group(found.process, signal.SIGTERM)
