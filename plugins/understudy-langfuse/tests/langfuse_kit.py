@@ -11,7 +11,15 @@ from typing import Any
 import httpx
 
 from understudy.clock import SystemClock
-from understudy.model import Json, TracePage, TraceRecord
+from understudy.model import (
+    ChatReply,
+    ChatRequest,
+    Json,
+    TracedCall,
+    TracePage,
+    TraceRecord,
+    Usage,
+)
 from understudy_langfuse.options import LangfuseOptions
 from understudy_langfuse.settings import LangfuseSettings
 from understudy_langfuse.source import LangfuseSource
@@ -77,6 +85,25 @@ def _value(value: Any) -> dict[str, Any]:
     if isinstance(value, list):
         return {"arrayValue": {"values": [_value(one) for one in value]}}
     return {"stringValue": value}
+
+
+def answered(name: str, at: float = START, **changes: Any) -> TracedCall:
+    """A call that was answered here."""
+    given: dict[str, Any] = {
+        "request": ChatRequest(
+            model="gpt-4o",
+            messages=({"role": "user", "content": f"ask {name}"},),
+            sampling={"temperature": 0},
+        ),
+        "reply": ChatReply(
+            message={"role": "assistant", "content": f"answer {name}"},
+            finish_reason="stop",
+            usage=Usage(input=10, output=4, cached=6),
+            model="gpt-4o-2024-08-06",
+        ),
+        **changes,
+    }
+    return TracedCall(id=name, name="triage", began=at, ended=at + 0.5, **given)
 
 
 def send(sandbox: Sandbox, spans: Iterable[dict[str, Any]]) -> None:

@@ -9,12 +9,12 @@ __all__ = ["call_id", "item_id", "place_of", "span_id", "trace_id"]
 
 def trace_id(seed: str) -> str:
     """A trace id (32 hexadecimal digits), the same for the same seed; as Langfuse's SDK does."""
-    return sha256(seed.encode()).digest()[:16].hex()
+    return sha256(seed.encode("utf-8", "replace")).digest()[:16].hex()
 
 
 def span_id(seed: str) -> str:
     """An observation id (16 hexadecimal digits), the same for the same seed."""
-    return sha256(seed.encode()).digest()[:8].hex()
+    return sha256(seed.encode("utf-8", "replace")).digest()[:8].hex()
 
 
 def item_id(dataset: str, name: str) -> str:

@@ -8,7 +8,17 @@ from typing import Any, TypeGuard
 
 import orjson
 
-__all__ = ["Object", "ShapeError", "decoded", "dumped", "first", "is_object", "kind_of", "objects"]
+__all__ = [
+    "Object",
+    "ShapeError",
+    "decoded",
+    "dumped",
+    "encodable",
+    "first",
+    "is_object",
+    "kind_of",
+    "objects",
+]
 
 Object = dict[str, Any]
 
@@ -39,10 +49,24 @@ def decoded(value: Any) -> Any:
         if not isinstance(found, str) or found.lstrip()[:1] not in {"{", "[", '"'}:
             break
         try:
-            found = orjson.loads(found)
-        except orjson.JSONDecodeError:
+            found = _loads(found)
+        except ValueError:
             break
     return found if isinstance(found, dict | list) else value
+
+
+def _loads(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # Half a character, as JavaScript writes it when it cuts a text: the rest is still good.
+        whole = json.dumps(json.loads(text), ensure_ascii=False)
+        return orjson.loads(encodable(whole))
+
+
+def encodable(text: str) -> str:
+    """A text that can be written as UTF-8: half characters become question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def is_object(value: Any) -> TypeGuard[Object]:
@@ -61,8 +85,8 @@ def dumped(value: Any) -> str:
         return value
     try:
         return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # whole numbers of more than 64 bits
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except orjson.JSONEncodeError:  # whole numbers of more than 64 bits, half characters
+        return encodable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def kind_of(value: Object) -> str:

@@ -18,7 +18,7 @@ from understudy_langfuse.options import LangfuseOptions
 from understudy_langfuse.query import FIELDS, expanded, filter_text
 from understudy_langfuse.scores import Said, good_enough, judgements, trace_lists
 from understudy_langfuse.settings import LangfuseSettings
-from understudy_langfuse.shapes import decoded
+from understudy_langfuse.shapes import decoded, encodable
 from understudy_langfuse.watermark import Window, next_window, query_digest
 
 if TYPE_CHECKING:
@@ -185,12 +185,16 @@ def _observation(one: Any) -> Observation:
         environment=one.environment,
         trace_name=one.trace_name,
         tags=tuple(one.tags or ()),
-        input=one.input,
-        output=one.output,
+        input=_plain(one.input),
+        output=_plain(one.output),
         parameters=_object(one.model_parameters),
         usage=one.usage_details or {},
         metadata=_object(one.metadata),
     )
+
+
+def _plain(value: Any) -> Any:
+    return encodable(value) if isinstance(value, str) else value
 
 
 def _object(value: Any) -> Mapping[str, Json]:

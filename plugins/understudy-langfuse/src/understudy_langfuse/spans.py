@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import orjson
 from understudy.model import ExperimentItem, ExperimentRun, Json, TracedCall, Usage
 from understudy_langfuse.ids import span_id, trace_id
 from understudy_langfuse.query import EXPERIMENTS
+from understudy_langfuse.shapes import encodable
 
 __all__ = ["Place", "Span", "call_span", "experiment_id", "experiment_seed", "experiment_span"]
 
@@ -62,7 +64,11 @@ def _usage(usage: Usage) -> dict[str, int]:
 
 
 def _text(value: Json) -> str:
-    return orjson.dumps(value).decode()
+    """A value as JSON; a text in quotes."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # half characters, large numbers: a call must not be lost
+        return json.dumps(value, default=str)
 
 
 def _span(
@@ -82,7 +88,7 @@ def _span(
     return {
         "traceId": trace_id(seed),
         "spanId": span_id(seed),
-        "name": name,
+        "name": encodable(name),
         "kind": _INTERNAL,
         "startTimeUnixNano": str(round(began * 1e9)),
         "endTimeUnixNano": str(round(max(began, ended) * 1e9)),
@@ -91,14 +97,14 @@ def _span(
             for key, value in given.items()
             if value is not None
         ],
-        "status": {} if error is None else {"code": _ERROR, "message": error},
+        "status": {} if error is None else {"code": _ERROR, "message": encodable(error)},
     }
 
 
 def _value(value: Any) -> dict[str, Any]:
     if isinstance(value, list):
         return {"arrayValue": {"values": [_value(one) for one in value]}}
-    return {"stringValue": str(value)}
+    return {"stringValue": encodable(str(value))}
 
 
 @dataclass(frozen=True, kw_only=True)

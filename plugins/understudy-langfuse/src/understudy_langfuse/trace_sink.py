@@ -14,6 +14,7 @@ from understudy.errors import BackendError, InvalidData, RateLimited
 from understudy.hookspecs import TraceSink
 from understudy.model import Delivery, Rejection, TracedCall
 from understudy_langfuse.settings import LangfuseSettings
+from understudy_langfuse.shapes import encodable
 from understudy_langfuse.spans import call_span
 from understudy_langfuse.spool import Spool, Waiting
 
@@ -60,7 +61,9 @@ class LangfuseTraceSink(TraceSink):
     def capture(self, calls: Iterable[TracedCall]) -> None:
         """Put calls on disk, in one transaction."""
         environment = self._settings.environment
-        self.spool.put((call.id, orjson.dumps(call_span(call, environment))) for call in calls)
+        self.spool.put(
+            (encodable(call.id), orjson.dumps(call_span(call, environment))) for call in calls
+        )
 
     def deliver(self) -> Delivery:
         """Send what waits until none is left or the server has had enough."""
