@@ -42,7 +42,12 @@ __all__ = [
 ]
 
 
-_KINDS = {"train": "training", "evaluate": "evaluation", "hosting": "hosting"}
+_KINDS = {
+    "train": "training",
+    "evaluate": "evaluation",
+    "hosting": "hosting",
+    "proof": "proof that a deployment answers",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,15 +11,24 @@ import sqlalchemy as sa
 from understudy.costs import ledger
 from understudy.costs.money import to_nanos
 from understudy.data.tokens import message_tokens, request_tokens
-from understudy.engine import operations, undeploying
+from understudy.engine import operations
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
 from understudy.fingerprint import fingerprint, reusable
 from understudy.model import ChatReply, ChatRequest, ModelRef, Usage
 from understudy.store.dialect import insert
-from understudy.store.schema import answers, asked, repaid
+from understudy.store.schema import answers, asked, deployments, repaid
 
-__all__ = ["Book"]
+__all__ = ["Book", "list_lost"]
+
+
+def list_lost(tx: sa.Connection, account: str) -> None:
+    """List the requests of ``account`` that were sent, and whose answer nobody saw."""
+    mine = asked.c.operation == account
+    rows = tx.execute(sa.select(asked).where(mine)).mappings().all()
+    if rows:
+        tx.execute(sa.insert(repaid), [dict(row) for row in rows])
+        tx.execute(sa.delete(asked).where(mine))
 
 
 class Book:
@@ -64,13 +73,9 @@ class Book:
 
     def list_lost(self) -> None:
         """Requests that an earlier attempt sent without seeing the answer: list them."""
-        mine = asked.c.operation == self._account
         with self._engine.store.write() as tx:
             operations.guard(tx, self._op)
-            rows = tx.execute(sa.select(asked).where(mine)).mappings().all()
-            if rows:
-                tx.execute(sa.insert(repaid), [dict(row) for row in rows])
-                tx.execute(sa.delete(asked).where(mine))
+            list_lost(tx, self._account)
 
     def key(self, request: ChatRequest) -> str:
         """The fingerprint; a sampled answer is used again by its own operation alone."""
@@ -136,7 +141,8 @@ class Book:
                 )
             if replies and self._deployment is not None:
                 # In this transaction: a worker that dies after it must not pay to ask again.
-                undeploying.mark(tx, self._deployment, answered_at=now)
+                one = deployments.c.operation == self._deployment
+                tx.execute(sa.update(deployments).where(one).values(answered_at=now))
             if total:
                 ledger.spend(tx, operation=self._account, kind=self._kind, nanos=total)
             if done:

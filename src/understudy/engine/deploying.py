@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from understudy.backend import FindResult
 from understudy.costs import ledger
 from understudy.costs.money import to_nanos
-from understudy.engine import jobs, operations, sending, undeploying
+from understudy.engine import jobs, operations, proving, sending, undeploying
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
 from understudy.engine.trouble import need_attention
@@ -34,8 +34,6 @@ __all__ = ["Serving", "intend", "lost", "names", "next_number", "step"]
 
 _UNBOUNDED = 24.0
 """Hours that are reserved for a deployment without an end."""
-_READY_WITHIN = 900.0
-"""Seconds in which a new deployment may still say that it is not there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +63,9 @@ def names(
             operations.save(tx, op, at=now, due_at=None)
             return None
         for ref in missing:
-            if tx.execute(_of(job, ref, "starting")).first() is None:
+            # One for applications may need a person before it serves: it is not waited for.
+            own = _of(job, ref, "starting").where(deployments.c.purpose == "evaluation")
+            if tx.execute(own).first() is None:
                 spec = _wanted(engine, tx, job, ref)
                 intend(tx, engine, spec, backend=ref.backend, job=job)
         operations.save(tx, op, at=now, due_at=now + engine.timing.poll_shortest)
@@ -115,7 +115,7 @@ def lost(engine: Engine, job: jobs.JobRecord, serving: Serving, why: Exception) 
     assert deploy.handle is not None
     status = deployer(engine, deploy).poll_deployment(deploy.handle)
     now = engine.now()
-    if status.state is RemoteState.SUCCEEDED and now - (since or 0.0) > _READY_WITHIN:
+    if status.state is RemoteState.SUCCEEDED and now - (since or 0.0) > proving.READY_WITHIN:
         return
     if status.state not in {RemoteState.CANCELLED, RemoteState.FAILED}:
         raise Unavailable(f"deployment {serving.name} does not answer yet: {why}") from None
@@ -285,12 +285,16 @@ def _look(engine: Engine, op: Operation) -> None:
     assert op.handle is not None
     status = deployer(engine, op).poll_deployment(op.handle)
     engine.reach("deploy.poll")
+    spec = spec_of(op)
+    serves_as = status.model or spec.name
+    if status.state is RemoteState.SUCCEEDED and spec.purpose == "serving":
+        proving.prove(engine, op, serves_as)
     now = engine.now()
     with engine.store.write() as tx:
         if status.state is RemoteState.SUCCEEDED:
             operations.save(tx, op, at=now, status="done", due_at=None, last_raw=status.raw)
-            serves_as = status.model or spec_of(op).name
             mark(tx, op.key, state="serving", serves_as=serves_as, serving_at=now)
+            ledger.settle(tx, operation=op.key, kind=undeploying.PROOF, at=now)
         elif status.state.terminal:
             why = status.problem.message if status.problem else f"it is {status.raw!r}"
             operations.save(tx, op, at=now, status="failed", due_at=None, last_raw=status.raw)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from understudy.backend import SupportsInfer
-from understudy.engine import deploying, exporting, jobs, operations, undeploying
+from understudy.engine import deploying, exporting, jobs, operations
 from understudy.engine.context import Engine
 from understudy.engine.evaluating import Subject, answers_of, list_lost, test_rows
 from understudy.engine.operations import Operation
@@ -59,8 +59,6 @@ def _register(
     ref = subject.ref
     with engine.store.write() as tx:
         operations.save(tx, op, at=now, status="done", due_at=None)
-        if subject.serving.operation is not None:
-            undeploying.mark(tx, subject.serving.operation, answered_at=now)
         version = registry.register(
             tx,
             name=job.name,

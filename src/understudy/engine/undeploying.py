@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from understudy.backend import SupportsDeploy
 from understudy.costs import ledger
-from understudy.engine import jobs, operations
+from understudy.engine import answers, jobs, operations
 from understudy.engine.backoff import poll_interval, retry_delay
 from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
@@ -22,9 +22,21 @@ from understudy.errors import PluginError, StaleRecord
 from understudy.model import Absent, DeploymentSpec, Found, Handle, NotYet, RemoteState
 from understudy.store.schema import deployments
 
-__all__ = ["HOUR", "TELL_AFTER", "deployer", "mark", "spec_of", "step", "take_down", "undeploy"]
+__all__ = [
+    "HOUR",
+    "PROOF",
+    "TELL_AFTER",
+    "deployer",
+    "mark",
+    "spec_of",
+    "step",
+    "take_down",
+    "undeploy",
+]
 
 HOUR = 3600.0
+PROOF = "proof"
+"""Kind of the ledger's line for the one question that proves a serving deployment."""
 _ASK_AGAIN = 12
 """Looks after which the provider is asked once more: it may have dropped the first request."""
 TELL_AFTER = 3
@@ -189,7 +201,9 @@ def _settle(tx: sa.Connection, deploy_key: str, *, at: float) -> None:
             nanos=round(row["hourly_nanos"] * hours),
             note=f"{hours:.2f} hours of {row['name']}, by this side's clock",
         )
-    ledger.settle(tx, operation=deploy_key, kind="hosting", at=at)
+    answers.list_lost(tx, deploy_key)
+    for kind in ("hosting", PROOF):
+        ledger.settle(tx, operation=deploy_key, kind=kind, at=at)
     mark(tx, deploy_key, state="stopped", stopped_at=at)
 
 
