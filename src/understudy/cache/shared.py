@@ -332,10 +332,8 @@ def pick_previous(cache: str, generations: Sequence[Generation], to: str | None)
     current = next((g for g in ready if g.current), None)
     before = [g for g in ready if current is not None and _order(g) < _order(current)]
     if not before:
-        raise ConfigError(
-            f"cache {cache!r} has no generation published before "
-            f"{current.id if current else 'any'!r}; nothing was switched"
-        )
+        than = f"before {current.id!r}" if current else "at all"
+        raise ConfigError(f"cache {cache!r} has no generation published {than}; nothing was done")
     return max(before, key=_order)
 
 

@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "understudy.cli.deployments:app",
         "What is deployed, what it costs; start, scale, stop.",
     ),
+    "cache": (
+        "understudy.cli.cache:app",
+        "Precomputed answers: what is there, switching back, files, planning.",
+    ),
     "datasets": ("understudy.cli.datasets:app", "Datasets and the rows that they left out."),
     "backends": ("understudy.cli.backends:backends", "What each backend can do, and why not."),
     "plugins": ("understudy.cli.plugins:plugins", "Plugins found, and what is wrong with any."),
