@@ -17,9 +17,9 @@ CAPABILITIES = Capabilities(
     events=Support.yes(),
     checkpoints=Support.yes(),
     deploy=Support.no("its models answer from their files; nothing is deployed"),
-    infer=Support.no("comes with the export"),
-    batch=Support.no("comes with the export"),
-    export=Support.no("comes with the export"),
+    infer=Support.yes("by llama.cpp: exported models, GGUF files"),
+    batch=Support.yes("a process that asks row by row; it saves nothing"),
+    export=Support.yes("GGUF, held against the trained model"),
     estimate=Support.yes("tokens, memory, minutes, disk"),
     lifecycle=Support.no("files on your own disk do not expire"),
     listing=Support.yes(),
@@ -48,11 +48,16 @@ def understudy_backends() -> Iterator[BackendSpec]:
 
 @hookimpl
 def understudy_commands() -> Iterator[CommandSpec]:
-    """The table of students."""
+    """The table of students, the server."""
     yield CommandSpec(
         name="students",
         target="understudy_local.commands:students",
         help="Open models that can be trained here, and what each needs.",
+    )
+    yield CommandSpec(
+        name="serve local",
+        target="understudy_local.serving.command:serve",
+        help="Serve a local model, OpenAI-compatible.",
     )
 
 

@@ -12,7 +12,7 @@ from understudy.model import ExportSpec
 from understudy_local.settings import LocalSettings
 from understudy_local.work import Work
 
-__all__ = ["ExportOrder", "read_order", "to_json"]
+__all__ = ["ExportOrder", "kept_settings", "read_order", "to_json"]
 
 _KEPT = (
     "device",
@@ -20,10 +20,11 @@ _KEPT = (
     "offline",
     "context_tokens",
     "parallel_requests",
+    "idle_seconds",
     "max_restarts",
     "poll_interval",
 )
-"""Settings that shape an export."""
+"""Settings that shape what processes of ours do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,13 +39,18 @@ class ExportOrder:
 
 def to_json(order: ExportOrder) -> dict[str, Any]:
     """The order as it stands in the file."""
-    settings = {name: getattr(order.settings, name) for name in _KEPT}
     return {
         "key": order.key,
         "created_at": order.created_at,
         "spec": asdict(order.spec),
-        "settings": {**settings, "home": os.fspath(order.settings.home)},
+        "settings": kept_settings(order.settings),
     }
+
+
+def kept_settings(settings: LocalSettings) -> dict[str, Any]:
+    """The settings that a process of ours must know, as JSON; no secret."""
+    told = {name: getattr(settings, name) for name in _KEPT}
+    return {**told, "home": os.fspath(settings.home)}
 
 
 def read_order(work: Work) -> ExportOrder:
