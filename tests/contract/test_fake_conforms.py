@@ -4,6 +4,7 @@ import pytest
 
 from understudy.testing import (
     BackendSuite,
+    BatchingFakeAdapter,
     DeployingFakeAdapter,
     ExportingFakeAdapter,
     FakeAdapter,
@@ -27,3 +28,9 @@ class TestExportingFakeConforms(BackendSuite):
     @pytest.fixture
     def provider(self) -> ProviderAdapter:
         return ExportingFakeAdapter()
+
+
+class TestBatchingFakeConforms(BackendSuite):
+    @pytest.fixture
+    def provider(self) -> ProviderAdapter:
+        return BatchingFakeAdapter()

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from azure_kit import MODEL, rows_of
-from openai_adapter_kit import SandboxAdapter
+from openai_adapter_kit import BATCH, SandboxAdapter
 from openai_sandbox_kit import SteppedSandbox, ThreadSandbox
 from understudy.backend import Backend
 from understudy.model import DeploymentSpec, Handle, JobSpec, RemoteState, UploadReady
@@ -141,7 +141,7 @@ class AzureAdapter(SandboxAdapter):
 
     def paid_requests(self) -> int:
         counts = self.sandbox.state()["requests"]
-        return int(counts.get(CREATE, 0)) + int(counts.get(PUT, 0))
+        return sum(int(counts.get(name, 0)) for name in (CREATE, PUT, BATCH))
 
     def count_jobs(self, key: str) -> int:
         files = [one["training_file"] for one in self.sandbox.state()["jobs"]]
@@ -153,21 +153,23 @@ class AzureAdapter(SandboxAdapter):
             # For a moment after a pause it says that it is resuming.
             self.sandbox.advance(1)
 
+    def batch_model(self, backend: Backend, spec: JobSpec) -> str:
+        return self._deployed(backend, spec.base_model, "bulk-1", sku="GlobalBatch")
+
     # -- deployments ---------------------------------------------------------------------------
 
     def answering(self, backend: Backend, spec: JobSpec) -> str:
+        return self._deployed(backend, spec.base_model, "base-1")
+
+    def _deployed(self, backend: Backend, model: str, name: str, sku: str | None = None) -> str:
         assert isinstance(backend, AzureBackend)
         wanted = DeploymentSpec(
-            name="base-1",
-            model=spec.base_model,
-            base_model=spec.base_model,
-            purpose="serving",
-            owner="suite",
+            name=name, model=model, base_model=model, purpose="serving", owner="suite", sku=sku
         )
-        handle = backend.start_deployment(wanted, key="us-base-1")
+        handle = backend.start_deployment(wanted, key=f"us-{name}")
         self.sandbox.advance(60)
-        assert backend.poll_deployment(handle).model == "base-1"
-        return "base-1"
+        assert backend.poll_deployment(handle).model == name
+        return name
 
     def count_deployments(self) -> int:
         standing = self.sandbox.state()["deployments"]

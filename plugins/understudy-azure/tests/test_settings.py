@@ -85,10 +85,9 @@ def test_the_plugin_is_data_that_fits_the_backend() -> None:
     (spec,) = understudy_backends()
     assert spec.target == "understudy_azure.backend:AzureBackend"
     assert CAPABILITIES.deploy.ok
-    assert isinstance(
-        AzureBackend(name="azure", settings=made(), clock=None),  # type: ignore[arg-type]
-        contract.SupportsDeploy,
-    )
+    backend = AzureBackend(name="azure", settings=made(), clock=None)  # type: ignore[arg-type]
+    assert isinstance(backend, contract.SupportsDeploy)
+    assert isinstance(backend, contract.SupportsBatch)
     assert "fine-tuned models cannot batch" in CAPABILITIES.batch.reason
 
 

@@ -15,6 +15,7 @@ from understudy_openai import OpenAIBackend, OpenAISettings
 from understudy_openai.plugin import understudy_backends
 
 CREATE, RETRIEVE = "fine_tuning.jobs.create", "fine_tuning.jobs.retrieve"
+BATCH = "batches.create"
 STATUSES = {
     "validating_files": RemoteState.QUEUED,
     "queued": RemoteState.QUEUED,
@@ -63,7 +64,8 @@ class SandboxAdapter(ProviderAdapter):
         return sum(self.sandbox.state()["requests"].values())
 
     def paid_requests(self) -> int:
-        return int(self.sandbox.state()["requests"].get(CREATE, 0))
+        made = self.sandbox.state()["requests"]
+        return int(made.get(CREATE, 0)) + int(made.get(BATCH, 0))
 
     def count_jobs(self, key: str) -> int:
         keys = [
@@ -113,3 +115,28 @@ class SandboxAdapter(ProviderAdapter):
         if seconds > 30:
             # Training is real work: what is due by now is let end, so that looks agree.
             self.sandbox.finish()
+
+    def count_batches(self, key: str) -> int:
+        runs = self.sandbox.state()["batch_runs"]
+        return [(one["metadata"] or {}).get("understudy_key") for one in runs].count(key)
+
+    def fail_after_batch(self) -> None:
+        self.fault(on=BATCH, do="error_after")
+
+    def lose_batch_reply(self) -> None:
+        self.fault(on=BATCH, do="drop_after")
+
+    def starve_batch(self) -> None:
+        self.fault(on=BATCH, do="over_quota")
+
+    def expire_batch(self) -> None:
+        self.fault(on=BATCH, do="expire_batch", fraction=0.5)
+
+    def break_download(self) -> None:
+        self.fault(on="files.content", do="truncate")
+
+    def lose_batch_files(self, handle: Handle) -> None:
+        client = self.made[0].client
+        batch = client.batches.retrieve(handle.id)
+        for name in filter(None, (batch.output_file_id, batch.error_file_id)):
+            client.files.delete(name)

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from understudy.testing.cache_store import CacheStoreSuite
     from understudy.testing.clock import ManualClock
     from understudy.testing.fake_adapter import (
+        BatchingFakeAdapter,
         DeployingFakeAdapter,
         ExportingFakeAdapter,
         FakeAdapter,
     )
+    from understudy.testing.fake_batches import BatchingFakeProvider
+    from understudy.testing.fake_batching import BatchingFakeBackend
     from understudy.testing.fake_deploying import DeployingFakeBackend
     from understudy.testing.fake_deployments import DeployingFakeProvider
     from understudy.testing.fake_exporting import ExportingFakeBackend
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendSuite",
+    "BatchingFakeAdapter",
+    "BatchingFakeBackend",
+    "BatchingFakeProvider",
     "CacheStoreSuite",
     "DeployingFakeAdapter",
     "DeployingFakeBackend",
@@ -54,6 +60,9 @@ __all__ = [
 
 _MODULE_OF = {
     "BackendSuite": "suite",
+    "BatchingFakeAdapter": "fake_adapter",
+    "BatchingFakeBackend": "fake_batching",
+    "BatchingFakeProvider": "fake_batches",
     "CacheStoreSuite": "cache_store",
     "DeployingFakeAdapter": "fake_adapter",
     "DeployingFakeBackend": "fake_deploying",

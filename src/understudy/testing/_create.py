@@ -24,6 +24,7 @@ TRAITS = {
     "pause": contract.SupportsPause,
     "events": contract.SupportsEvents,
     "checkpoints": contract.SupportsCheckpoints,
+    "batch": contract.SupportsBatch,
     "deploy": contract.SupportsDeploy,
     "export": contract.SupportsExport,
     "infer": contract.SupportsInfer,

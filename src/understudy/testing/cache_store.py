@@ -204,6 +204,8 @@ class _WriterTests(_Base):
         assert again.put(rows("g1", 2), source="batch-2") == 1
         again.publish()
         assert dict(store.scan(CACHE)) == dict(rows("g1", 1, 2))
+        assert first.sources() == {"batch-1", "batch-2"}
+        assert first.put(rows("g1", 1), source="batch-1") == 0, "published or not"
 
     def test_publishing_twice_is_publishing_once(self, store: CacheStore) -> None:
         publish(store, "g1", 1)

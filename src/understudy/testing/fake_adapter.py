@@ -10,6 +10,8 @@ from pydantic import SecretStr
 from understudy.backend import Backend, BackendSpec
 from understudy.model import Handle, JobSpec, RemoteState
 from understudy.testing.clock import ManualClock
+from understudy.testing.fake_batches import BatchingFakeProvider
+from understudy.testing.fake_batching import BATCHING_FAKE_SPEC, BatchingFakeBackend
 from understudy.testing.fake_deploying import DEPLOYING_FAKE_SPEC, DeployingFakeBackend
 from understudy.testing.fake_deployments import DeployingFakeProvider
 from understudy.testing.fake_exporting import EXPORTING_FAKE_SPEC, ExportingFakeBackend
@@ -26,7 +28,7 @@ from understudy.testing.fakes import (
 from understudy.testing.provider import ProviderAdapter
 from understudy.testing.rows import chat_rows
 
-__all__ = ["DeployingFakeAdapter", "ExportingFakeAdapter", "FakeAdapter"]
+__all__ = ["BatchingFakeAdapter", "DeployingFakeAdapter", "ExportingFakeAdapter", "FakeAdapter"]
 
 SECRET = "sk-planted-5e1c7a9b2d4f"  # noqa: S105 - planted, to be looked for
 
@@ -177,3 +179,49 @@ class ExportingFakeAdapter(FakeAdapter):
         """The fake keeps saying it."""
         self.works.break_down(handle.id)
         self.clock.advance(1)
+
+
+class BatchingFakeAdapter(FakeAdapter):
+    """A fresh ``BatchingFakeProvider``.
+
+    Args:
+        cls: the backend class to test against it.
+        spec: what its plugin says of it.
+    """
+
+    def __init__(
+        self,
+        cls: type[BatchingFakeBackend] = BatchingFakeBackend,
+        spec: BackendSpec = BATCHING_FAKE_SPEC,
+    ) -> None:
+        super().__init__(cls, spec)
+        self.desk = BatchingFakeProvider(clock=self.clock, secret=SECRET, list_lag=20)
+        self.server = self.desk
+
+    def count_batches(self, key: str) -> int:
+        """By the key in their metadata."""
+        return len(self.desk.batches_of(key))
+
+    def fail_after_batch(self) -> None:
+        """A batch is a create like any other here."""
+        self.fail_after_create()
+
+    def lose_batch_reply(self) -> None:
+        """As above."""
+        self.lose_reply()
+
+    def starve_batch(self) -> None:
+        """No room at all."""
+        self.desk.enqueued = 0
+
+    def expire_batch(self) -> None:
+        """Half of it is done."""
+        self.desk.expires = 0.5
+
+    def break_download(self) -> None:
+        """After the first piece."""
+        self.desk.cut_download()
+
+    def lose_batch_files(self, handle: Handle) -> None:
+        """Both of them."""
+        self.desk.drop_files(handle.id)

@@ -12,6 +12,7 @@ from understudy.model import Handle, JobSpec, RemoteState
 __all__ = ["ProviderAdapter"]
 
 
+_BATCHES = "the backend says that it batches: its ProviderAdapter must say how to provoke this"
 _DEPLOYS = "the backend says that it deploys: its ProviderAdapter must say how to provoke this"
 _EXPORTS = "the backend says that it exports: its ProviderAdapter must say how to provoke this"
 
@@ -120,3 +121,37 @@ class ProviderAdapter(ABC):
     def make_deployment_fail(self, handle: Handle) -> None:
         """Let the deployment end as failed, with a reason."""
         raise NotImplementedError(_DEPLOYS)
+
+    # Only for backends that take batches.
+
+    def batch_model(self, backend: Backend, spec: JobSpec) -> str:  # noqa: ARG002
+        """Name of a model that can be asked by batch."""
+        return spec.base_model
+
+    def count_batches(self, key: str) -> int:
+        """How many batches exist that were started under ``key``."""
+        raise NotImplementedError(_BATCHES)
+
+    def fail_after_batch(self) -> None:
+        """Make the batch that is asked for next, then answer 500."""
+        raise NotImplementedError(_BATCHES)
+
+    def lose_batch_reply(self) -> None:
+        """Make the batch that is asked for next, then cut the connection."""
+        raise NotImplementedError(_BATCHES)
+
+    def starve_batch(self) -> None:
+        """Let the batch that is asked for next be taken, and fail for the enqueued-token limit."""
+        raise NotImplementedError(_BATCHES)
+
+    def expire_batch(self) -> None:
+        """Let the batch that is asked for next expire with a part of its rows answered."""
+        raise NotImplementedError(_BATCHES)
+
+    def break_download(self) -> None:
+        """Cut the next download of a file in its middle."""
+        raise NotImplementedError(_BATCHES)
+
+    def lose_batch_files(self, handle: Handle) -> None:
+        """Delete what the batch, which has ended, gave back."""
+        raise NotImplementedError(_BATCHES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from understudy.testing._batch import BatchTests
 from understudy.testing._create import CreateTests, ShapeTests
 from understudy.testing._deploy import DeployTests
 from understudy.testing._export import ExportTests
@@ -15,7 +16,14 @@ __all__ = ["BackendSuite"]
 
 @pytest.mark.understudy_contract
 class BackendSuite(
-    ShapeTests, CreateTests, PollTests, TraitTests, DeployTests, ExportTests, SecretTests
+    ShapeTests,
+    CreateTests,
+    PollTests,
+    TraitTests,
+    DeployTests,
+    ExportTests,
+    BatchTests,
+    SecretTests,
 ):
     """Subclass it as ``Test...`` and give the fixture ``provider`` (and ``backend``).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from azure.core.exceptions import (
@@ -29,6 +29,7 @@ from azure.mgmt.core import ARMPipelineClient
 
 from understudy.errors import BackendError, InvalidData
 from understudy.model import Json
+from understudy_azure import wire_metrics
 from understudy_azure.auth import Tokens
 from understudy_azure.settings import AzureSettings
 from understudy_azure.wire_errors import to_azure_error
@@ -170,27 +171,37 @@ class Arm:
                 raise self._error(error, what=what, paid=False) from None
             yield from rows(self._json(seen[-1].http_response, what=what, paid=False))
 
-    def permissions(self) -> list[Json]:
-        """What the caller may do on the account, from its role assignments."""
+    def below(self, what: str, path: str, params: Mapping[str, str]) -> Json:
+        """The reply of another service's GET below the account, such as its permissions."""
         group, account = self.account
         address = (
             f"/subscriptions/{self._settings.subscription_id}/resourceGroups/{group}"
-            f"/providers/Microsoft.CognitiveServices/accounts/{account}"
-            "/providers/Microsoft.Authorization/permissions"
+            f"/providers/Microsoft.CognitiveServices/accounts/{account}/providers/{path}"
         )
-        what = f"read the permissions on {account}"
         pipeline: ARMPipelineClient[Any, Any] = ARMPipelineClient(
             self._settings.arm_endpoint, **self._pipeline()
         )
         with pipeline as client:
             url = client.format_url(address)
-            request = HttpRequest("GET", url, params={"api-version": _PERMISSIONS})
+            request = HttpRequest("GET", url, params=dict(params))
             try:
                 response = client.send_request(request)
                 response.raise_for_status()
             except AzureError as error:
                 raise self._error(error, what=what, paid=False) from None
-            return list(rows(self._json(response, what=what, paid=False)))
+            return self._json(response, what=what, paid=False)
+
+    def permissions(self) -> list[Json]:
+        """What the caller may do on the account, from its role assignments."""
+        what = f"read the permissions on {self.account[1]}"
+        path = "Microsoft.Authorization/permissions"
+        return list(rows(self.below(what, path, {"api-version": _PERMISSIONS})))
+
+    def last_asked(self, now: float) -> dict[str, float]:
+        """When each deployment was last asked, by its name in lower case."""
+        what = f"read the metrics of {self.account[1]}"
+        path = "Microsoft.Insights/metrics"
+        return wire_metrics.last_asked(self.below(what, path, wire_metrics.query(now)))
 
     def close(self) -> None:
         """Close the connections."""

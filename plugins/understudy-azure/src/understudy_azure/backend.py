@@ -16,6 +16,7 @@ from understudy import backend as contract
 from understudy.backend import Check, Clock, FindResult
 from understudy.errors import BackendError, InvalidData, NotFound, Unavailable
 from understudy.model import (
+    BatchLimits,
     ChatReply,
     ChatRequest,
     Deployment,
@@ -29,7 +30,7 @@ from understudy.model import (
     RemoteState,
     RemoteStatus,
 )
-from understudy_azure import doctor, params, wire, wire_arm
+from understudy_azure import batch_limits, doctor, params, wire, wire_arm
 from understudy_azure.arm import Arm
 from understudy_azure.auth import Tokens
 from understudy_azure.deployments import Deployments
@@ -62,6 +63,11 @@ class AzureBackend(OpenAIBackend):
     upload_sizes: Mapping[str, int] = {"single": params.CLASSIC.max_file}
     # A cancel without a body is answered 411.
     verb_options: Mapping[str, Any] = {"extra_body": {}}
+    # The batch endpoint has lost its /v1 here.
+    batch_url: str = "/chat/completions"
+    batch_endpoint: str = "/chat/completions"
+    batch_ready: frozenset[str] = wire.READY_FILES
+    batch_upload: Mapping[str, Any] = {"expires_after": batch_limits.EXPIRY}
 
     def __init__(self, *, name: str, settings: Any, clock: Clock) -> None:
         super().__init__(name=name, settings=settings, clock=clock)
@@ -231,6 +237,15 @@ class AzureBackend(OpenAIBackend):
                 status=error.status,
             ) from None
 
+    def batch_limits(self, model: str) -> BatchLimits:
+        """Those of base models; a fine-tune takes no batch."""
+        return batch_limits.limits_of(model, told=self.settings.batch_enqueued_tokens)
+
+    def batch_row(self, request: ChatRequest, *, custom_id: str) -> Mapping[str, Json]:
+        """The row that asks a batch deployment; the settings name those of base models."""
+        asked = self.settings.batch_deployments.get(request.model, request.model)
+        return super().batch_row(replace(request, model=asked), custom_id=custom_id)
+
     def lifecycle(self, model: str) -> Lifecycle:
         """Dates of ``model`` from ARM, or from the data plane where ARM is not configured."""
         if not self.arm.configured:
@@ -278,8 +293,8 @@ class AzureBackend(OpenAIBackend):
         self._deployments.stop(handle)
 
     def list_deployments(self) -> Iterator[Deployment]:
-        """Every deployment of the account."""
-        return self._deployments.rows()
+        """Every deployment of the account, with when it was last asked."""
+        return self._deployments.rows(self.clock.now())
 
     # -- health --------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from understudy.backend import FindResult
-from understudy.errors import InvalidData, NotFound
+from understudy.errors import BackendError, InvalidData, NotFound
 from understudy.model import (
     Absent,
     Deployment,
@@ -16,7 +16,7 @@ from understudy.model import (
     RemoteState,
     RemoteStatus,
 )
-from understudy_azure import wire_arm
+from understudy_azure import wire_arm, wire_metrics
 from understudy_azure.arm import Arm
 from understudy_azure.plugin import DEFAULT_SKUS
 from understudy_azure.settings import AzureSettings
@@ -124,11 +124,21 @@ class Deployments:
             if error.code in wire_arm.ACCOUNT_GONE:
                 raise
 
-    def rows(self) -> Iterator[Deployment]:
-        """Every deployment of the account."""
+    def rows(self, now: float) -> Iterator[Deployment]:
+        """Every deployment of the account, with when it was last asked where that can be read."""
         listed = self._arm.client.deployments.list
-        for row in self._arm.pages("list the deployments", listed, *self._arm.account):
-            yield wire_arm.deployment(row, self._secrets())
+        found = list(self._arm.pages("list the deployments", listed, *self._arm.account))
+        asked = self._asked(now) if found else None
+        for row in found:
+            one = wire_arm.deployment(row, self._secrets())
+            yield one if asked is None else wire_metrics.with_idle(one, asked, now=now)
+
+    def _asked(self, now: float) -> dict[str, float] | None:
+        try:
+            return self._arm.last_asked(now)
+        except BackendError:
+            # What stands must be shown all the same; `understudy doctor` says what is missing.
+            return None
 
     def _get(self, name: str) -> Json:
         get = self._arm.client.deployments.get

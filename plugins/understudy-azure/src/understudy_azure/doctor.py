@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from understudy.backend import Check
+from understudy.backend import Check, Clock
 from understudy.errors import BackendError, NotFound, TransientError
 from understudy.model import Json
 from understudy_azure import wire_arm
@@ -28,6 +28,7 @@ class AzureAsker(Asker, Protocol):
     settings: AzureSettings
     arm: Arm
     tokens: Tokens
+    clock: Clock
 
     def models(self) -> list[Json]:
         """The models of the account as ARM lists them."""
@@ -118,6 +119,7 @@ def _arm(asker: AzureAsker) -> Iterator[Check]:
     yield _region(asker.settings.region, region)
     yield _look("deployments role", f"assign {ARM_ROLE}", lambda: _role(asker))
     yield _look("base models", f"assign {ARM_ROLE}", lambda: _models(asker, region))
+    yield _look("usage metrics", f"assign {ARM_ROLE}", lambda: _metrics(asker))
     yield _look("quota", "assign Cognitive Services Usages Reader", lambda: _quota(asker, region))
 
 
@@ -151,6 +153,12 @@ def _models(asker: AzureAsker, region: str) -> Check:
         fix=fix,
         fields={"training_until": able},
     )
+
+
+def _metrics(asker: AzureAsker) -> Check:
+    asked = asker.arm.last_asked(asker.clock.now())
+    detail = f"{len(asked)} deployments were asked in the last days"
+    return Check(name="usage metrics", ok=True, detail=detail)
 
 
 def _quota(asker: AzureAsker, region: str) -> Check:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from understudy.backend import BackendSpec, Capabilities, Support
 from understudy.hookspecs import hookimpl
+from understudy_azure.batch_limits import LIMITS, NO_FINE_TUNES
 
 DEFAULT_SKUS = {"evaluation": "DeveloperTier", "serving": "GlobalStandard"}
 CAPABILITIES = Capabilities(
@@ -18,7 +19,7 @@ CAPABILITIES = Capabilities(
     checkpoints=Support.yes(),
     deploy=Support.yes("through ARM; needs subscription_id, resource_group and a token"),
     infer=Support.yes("through a deployment"),
-    batch=Support.no("fine-tuned models cannot batch on Azure; base models can, with precompute"),
+    batch=Support.yes(f"base models deployed as GlobalBatch or DataZoneBatch; {NO_FINE_TUNES}"),
     export=Support.no("Azure does not give weights away"),
     estimate=Support.yes("tokens and tier"),
     lifecycle=Support.yes("deprecation of ARM's models, else of the data plane's"),
@@ -29,6 +30,7 @@ CAPABILITIES = Capabilities(
     max_row_tokens=65_536,
     max_file_bytes=512 * 1000**2 - 1,
     price_book="azure",
+    batch_limits=LIMITS,
     default_skus=DEFAULT_SKUS,
     notes=(
         "a deployment is billed by the hour, used or not, except in the developer tier",

@@ -32,7 +32,8 @@ class AzureSettings(WireSettings):
     ``resource_group`` and ``account`` (default: the first part of the endpoint's host). ``region``
     is read from ARM where it is not told. ``source`` is the ARM id of the account where models
     were trained, if they are to be deployed in this one. ``deployments`` names the deployments of
-    base models: ``{"gpt-4.1-2025-04-14": "gpt-41"}``.
+    base models: ``{"gpt-4.1-2025-04-14": "gpt-41"}``; ``batch_deployments`` those that take batches
+    (GlobalBatch, DataZoneBatch), which answer nothing live.
 
     Who asks: an ``api_key`` for the data plane, or a token of Entra ID; ARM takes tokens only.
     ``auth`` decides where both are there. ``credential`` says where tokens come from.
@@ -88,6 +89,7 @@ class AzureSettings(WireSettings):
     capacity: int = Field(default=50, ge=1)
     source: str | None = None
     deployments: dict[str, str] = Field(default_factory=dict)
+    batch_deployments: dict[str, str] = Field(default_factory=dict)
     training_blob_url: SecretStr | None = None
     validation_blob_url: SecretStr | None = None
 

@@ -41,13 +41,14 @@ class Batches(Connection, ABC):
     """Batches over one connection.
 
     A relative of this wire sets ``batch_url``, what the rows of its files ask, ``batch_endpoint``,
-    what its create does, and ``batch_ready``, the statuses of a file that a batch may use; and
-    overrides what it does otherwise.
+    what its create does, ``batch_ready``, the statuses of a file that a batch may use, and
+    ``batch_upload``, what goes with an upload; and overrides what it does otherwise.
     """
 
     batch_url: str = wire_batch.CHAT
     batch_endpoint: str = wire_batch.CHAT
     batch_ready: frozenset[str] = wire.FILE_READY
+    batch_upload: Mapping[str, Any] = {}
 
     # -- rows ----------------------------------------------------------------------------------
 
@@ -71,7 +72,7 @@ class Batches(Connection, ABC):
     def upload_batch(self, spec: BatchSpec, *, key: str) -> Handle:
         """Send the file, or find it complete from an earlier try."""
         name = file_name(key, PURPOSE)
-        sent = self.uploader().send(spec.path, name, purpose=PURPOSE)
+        sent = self.uploader().send(spec.path, name, purpose=PURPOSE, **self.batch_upload)
         file = self.read(f"upload {name}", wire.file_record, sent)
         return Handle(kind="upload", id=file.id, data={"key": key, "input_file": file.id})
 

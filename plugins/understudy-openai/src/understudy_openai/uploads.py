@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -52,8 +52,10 @@ class Uploader:
         self._client, self._call = client, call
         self._part, self._single = part, single
 
-    def send(self, path: str, name: str, *, purpose: str = TRAINING) -> Json:
+    def send(self, path: str, name: str, *, purpose: str = TRAINING, **more: Any) -> Json:
         """The file object of the file at ``path``, complete at the provider under ``name``.
+
+        ``more`` goes with the upload, such as ``expires_after``.
 
         Raises:
             InvalidData: the file cannot be read here.
@@ -66,7 +68,7 @@ class Uploader:
                 return there
             with Path(path).open("rb") as file:
                 whole = self._whole if size <= self._single else self._parts
-                return whole(file, name, size, purpose)
+                return whole(file, name, size, {"purpose": purpose, **more})
         except BackendError:
             # Some of them are OSErrors too.
             raise
@@ -99,15 +101,15 @@ class Uploader:
             after = {"after": str(found[-1]["id"])}
         return None
 
-    def _whole(self, file: BinaryIO, name: str, size: int, purpose: str) -> Json:
+    def _whole(self, file: BinaryIO, name: str, size: int, more: Mapping[str, Any]) -> Json:
         return self._call(
             f"upload {name} ({size:,} bytes)",
             self._client.files.with_raw_response.create,
             file=(name, file, "application/jsonl"),
-            purpose=purpose,
+            **more,
         )
 
-    def _parts(self, file: BinaryIO, name: str, size: int, purpose: str) -> Json:
+    def _parts(self, file: BinaryIO, name: str, size: int, more: Mapping[str, Any]) -> Json:
         uploads = self._client.uploads
         begun = self._call(
             f"begin the upload of {name} ({size:,} bytes)",
@@ -115,7 +117,7 @@ class Uploader:
             bytes=size,
             filename=name,
             mime_type="text/jsonl",
-            purpose=purpose,
+            **more,
         )
         upload = self._id(begun, name)
         digest = hashlib.md5(usedforsecurity=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy_sandbox.azure.deployments import Deployments, state_of
 from understudy_sandbox.batching import Batcher
+from understudy_sandbox.batching import status_of as batch_status
 from understudy_sandbox.billing import Bill
 from understudy_sandbox.catalog import Catalog
 from understudy_sandbox.clock import open_clock
@@ -139,6 +140,17 @@ class Provider:
             "jobs": jobs,
             "files": len(self.state.docs["file"]),
             "batches": len(self.state.docs["batch"]),
+            "batch_runs": [
+                {
+                    "id": b["id"],
+                    "status": batch_status(b, now),
+                    "metadata": b["metadata"],
+                    "input_file": b["input_file_id"],
+                    "model": b["model"],
+                    "total": b["total"],
+                }
+                for b in self.state.docs["batch"]
+            ],
             "models": len(self.state.docs["model"]),
             "deployments": [
                 {
