@@ -176,9 +176,8 @@ def _ask_again(tx: sa.Connection, run: Run, shard: Shard, left: _Left, *, at: fl
         "bytes": left.bytes,
         "tokens": left.tokens,
     }
-    batch_shards.add_shards(tx, run.id, [again], at=at)
+    (made,) = batch_shards.add_shards(tx, present, [again], at=at)
     if present.state in {RunState.CANCELLING, RunState.CANCELLED}:
-        made = f"{run.id}.{shard.number:05}.r{shard.round + 1}"
         batch_shards.move_shard(tx, made, ShardState.CANCELLED, at=at)
 
 
@@ -198,8 +197,8 @@ def _write(folder: Path, shard: Shard, account: Account) -> _Left | None:
     _whole(folder / f"{shard.stem}.apart.jsonl", apart)
     if not left:
         return None
-    number = f"{shard.number:05}.r{shard.round + 1}"
-    _whole(folder / f"{number}.rows", left)
+    stem = batch_shards.shard_stem(shard.number, shard.round + 1)
+    _whole(folder / f"{stem}.rows", left)
     form = sum(map(len, left))
     # The same constant as in the plan: what a row weighs beyond its line.
     constant = (shard.bytes - _rows_bytes(folder, shard)) // max(shard.requests, 1)

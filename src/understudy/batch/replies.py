@@ -14,7 +14,7 @@ import orjson
 
 from understudy.batch.checks import Checker
 from understudy.cache import pack_reply
-from understudy.data import message_tokens
+from understudy.data import answer_text, count
 from understudy.engine.batch_files import KEY, head, read_rows
 from understudy.errors import DataError
 from understudy.model import BatchReply, ChatReply, Json, Usage
@@ -136,7 +136,7 @@ class Reader:
     def _counted(self, answer: ChatReply, tokens: int) -> ChatReply:
         account = self.account
         if answer.usage_counted_here:
-            usage = Usage(input=tokens, output=message_tokens(answer.message))
+            usage = Usage(input=tokens, output=max(count(answer_text(answer.message)), 1))
             answer = ChatReply(
                 message=answer.message,
                 finish_reason=answer.finish_reason,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import asdict
 from typing import Any
 
@@ -121,11 +122,14 @@ def insert_run(
 ) -> Run:
     """Record a run, its shards and the operation that drives it; an equal one is found."""
     now = engine.now()
-    values = {**row, "state": RunState.RUNNING, "created_at": now, "updated_at": now}
+    plan = {**row["plan"], "nonce": secrets.token_hex(4)}
+    values = {**row, "plan": plan, "state": RunState.RUNNING, "created_at": now, "updated_at": now}
     made = insert(tx, batch_runs).values(**values).on_conflict_do_nothing()
     added = tx.execute(made.execution_options(preserve_rowcount=True)).rowcount
+    found = batch_shards.find_run(tx, row["id"])
+    assert found is not None
     if added:
-        batch_shards.add_shards(tx, row["id"], shards, at=now)
+        batch_shards.add_shards(tx, found, shards, at=now)
         operations.insert(
             tx,
             key=drive_key(row["id"]),
@@ -135,8 +139,6 @@ def insert_run(
             job_id=row["owner"],
             payload={"run": row["id"]},
         )
-    found = batch_shards.find_run(tx, row["id"])
-    assert found is not None
     return found
 
 

@@ -47,6 +47,7 @@ __all__ = [
     "move_shard",
     "of_operation",
     "put_back",
+    "shard_stem",
     "shards_of",
     "wake_driver",
 ]
@@ -175,8 +176,7 @@ class Shard:
     @property
     def stem(self) -> str:
         """Name of its files in the run's folder."""
-        again = "" if self.round == 1 else f".r{self.round}"
-        return f"{self.number:05}{again}"
+        return shard_stem(self.number, self.round)
 
 
 _SHARD_FIELDS = tuple(Shard.__dataclass_fields__)
@@ -259,23 +259,31 @@ def of_operation(engine: Engine, op: Operation) -> tuple[Run, Shard]:
 
 
 def add_shards(
-    tx: sa.Connection, run_id: str, found: Sequence[Mapping[str, Any]], at: float
-) -> None:
-    """Record shards that wait: number, round, requests, bytes and tokens of each."""
-    rows = []
-    for one in found:
-        again = "" if one["round"] == 1 else f".r{one['round']}"
-        rows.append(
-            {
-                **one,
-                "id": f"{run_id}.{one['number']:05}{again}",
-                "run_id": run_id,
-                "state": ShardState.WAITING,
-                "updated_at": at,
-            }
-        )
+    tx: sa.Connection, run: Run, found: Sequence[Mapping[str, Any]], *, at: float
+) -> list[str]:
+    """Record shards that wait: number, round, requests, bytes and tokens of each; their ids.
+
+    The run's ``nonce`` is in them, and so in the keys at the provider: another project that asks
+    the same of the same account makes batches of its own, and must not find ours.
+    """
+    rows = [
+        {
+            **one,
+            "id": f"{run.id}.{run.plan['nonce']}.{shard_stem(one['number'], one['round'])}",
+            "run_id": run.id,
+            "state": ShardState.WAITING,
+            "updated_at": at,
+        }
+        for one in found
+    ]
     for start in range(0, len(rows), 500):
         tx.execute(sa.insert(batch_shards), rows[start : start + 500])
+    return [row["id"] for row in rows]
+
+
+def shard_stem(number: int, round_: int) -> str:
+    """Name of a shard's files: its number, and which time it is asked after the first."""
+    return f"{number:05}" if round_ == 1 else f"{number:05}.r{round_}"
 
 
 def move_shard(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["DEPLOY_LABELS", "EXPORT_LABELS", "LABELS", "Reach", "nowhere"]
+__all__ = ["BATCH_LABELS", "DEPLOY_LABELS", "EXPORT_LABELS", "LABELS", "Reach", "nowhere"]
 
 Reach = Callable[[str], None]
 """Called with the label of the point that a worker has reached."""
@@ -60,6 +60,30 @@ EXPORT_LABELS = (
     "export.proven",
 )
 """Reached over backends whose models are files."""
+
+BATCH_LABELS = (
+    "batch_upload.before-send",
+    "batch_upload.after-reply",
+    "batch_upload.stored",
+    "batch_upload.poll",
+    "batch.before-intent",
+    "batch.after-intent",
+    "batch.sending-stored",
+    "batch.before-post",
+    "batch.after-reply",
+    "batch.stored",
+    "batch.poll",
+    "batch.before-outcome",
+    "batch.after-outcome",
+    "batch_collect.fetched",
+    "batch_collect.written",
+    "batch_collect.stored",
+    "batch_run.moved",
+    "batch_run.put",
+    "batch_run.filled",
+    "batch_run.published",
+)
+"""Reached by runs that ask by batch and publish a generation."""
 
 
 def nowhere(label: str) -> None:
