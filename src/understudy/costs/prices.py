@@ -149,7 +149,7 @@ class PriceBook:
             at: seconds since the epoch, for prices that changed; now if absent.
 
         Raises:
-            ConfigError: neither a table nor genai-prices knows the model.
+            ConfigError: neither a table nor genai-prices knows the model, or it takes no batch.
         """
         base, fine_tuned = base_of(model)
         price = self._table_price(provider, model, tier)
@@ -158,7 +158,7 @@ class PriceBook:
             price = published_price(provider.lower(), base, at)
         if price is None:
             raise self._unknown_model(provider, model, tier)
-        return price.scaled(self._batch_factor(provider)) if batch else price
+        return price.scaled(self._batch_factor(provider, model)) if batch else price
 
     def inference_cost(
         self,
@@ -173,7 +173,7 @@ class PriceBook:
         """US dollars for one completion; exact. Arguments as for ``inference_price``.
 
         Raises:
-            ConfigError: neither a table nor genai-prices knows the model.
+            ConfigError: neither a table nor genai-prices knows the model, or it takes no batch.
             DataError: a token count is negative.
         """
         _require_counts(usage.input, usage.cached, usage.output)
@@ -184,7 +184,7 @@ class PriceBook:
             cost = published_cost(provider.lower(), base, usage, at)
         if cost is None:
             raise self._unknown_model(provider, model, tier)
-        return times(cost, self._batch_factor(provider)) if batch else cost
+        return times(cost, self._batch_factor(provider, model)) if batch else cost
 
     def _table_price(self, provider: str, model: str, tier: str | None) -> TokenPrice | None:
         base, fine_tuned = base_of(model)
@@ -196,11 +196,18 @@ class PriceBook:
             input=row.input, cached=row.cached, output=row.output, **_origin(sheet, row.note)
         )
 
-    def _batch_factor(self, provider: str) -> Decimal:
+    def _batch_factor(self, provider: str, model: str) -> Decimal:
+        _, fine_tuned = base_of(model)
         for table in self._usable():
             for sheet in table.sheet:
-                if sheet.provider == provider.lower() and sheet.batch is not None:
-                    return sheet.batch.factor
+                if sheet.provider != provider.lower() or sheet.batch is None:
+                    continue
+                if fine_tuned and not sheet.batch.fine_tuned:
+                    raise ConfigError(
+                        f"{model} has no batch price at {provider!r}: {sheet.batch.note or 'none'}."
+                        " Ask it live, or by batch at another backend."
+                    )
+                return sheet.batch.factor
         raise ConfigError(
             f"no price table says what a batch costs at {provider!r}; add batch = {{ factor = "
             '"1" }} (no discount) or its discount to a [[sheet]] of a price table'

@@ -70,9 +70,10 @@ class InferenceRow(Row):
 
 
 class BatchRow(_Part):
-    """Factor on the price of inference in a batch."""
+    """Factor on the price of inference in a batch, and whether fine-tunes are taken too."""
 
     factor: Annotated[Decimal, Field(ge=0, le=1)]
+    fine_tuned: bool = True
     note: str = ""
 
 

@@ -64,6 +64,19 @@ def test_a_batch_costs_half_exactly(model, tuned, input_, cached):
     assert BOOK.inference_cost("openai", name, usage, batch=True) * 2 == live
 
 
+def test_a_batch_on_azure_costs_half_and_is_for_base_models():
+    usage = Usage(input=1000, output=10)
+    live = BOOK.inference_cost("azure", "gpt-4o-mini-2024-07-18", usage)
+    for tier in (None, "GlobalBatch", "DataZoneBatch"):
+        cost = BOOK.inference_cost("azure", "gpt-4o-mini", usage, batch=True, tier=tier)
+        assert cost * 2 == live
+    tuned = f"gpt-4o-mini-2024-07-18.ft-{'0' * 32}-shop"
+    with pytest.raises(ConfigError, match="cannot batch on Azure"):
+        BOOK.inference_cost("azure", tuned, usage, batch=True)
+    with pytest.raises(ConfigError, match="Ask it live"):
+        BOOK.inference_price("azure", "ft:gpt-4o-mini", batch=True)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_training_costs_what_the_sandbox_bills(model):
     price = BOOK.training_price("openai", model)

@@ -140,17 +140,7 @@ class Provider:
             "jobs": jobs,
             "files": len(self.state.docs["file"]),
             "batches": len(self.state.docs["batch"]),
-            "batch_runs": [
-                {
-                    "id": b["id"],
-                    "status": batch_status(b, now),
-                    "metadata": b["metadata"],
-                    "input_file": b["input_file_id"],
-                    "model": b["model"],
-                    "total": b["total"],
-                }
-                for b in self.state.docs["batch"]
-            ],
+            "batch_runs": self._batch_runs(now),
             "models": len(self.state.docs["model"]),
             "deployments": [
                 {
@@ -165,6 +155,19 @@ class Provider:
             "deployments_made": self.deployments.made(),
             "requests": dict(self.requests),
         }
+
+    def _batch_runs(self, now: float) -> list[Doc]:
+        return [
+            {
+                "id": b["id"],
+                "status": batch_status(b, now),
+                "metadata": b["metadata"],
+                "input_file": b["input_file_id"],
+                "model": b["model"],
+                "total": b["total"],
+            }
+            for b in self.state.docs["batch"]
+        ]
 
     def close(self) -> None:
         """Stop working and close the state."""
