@@ -137,4 +137,3 @@ def _held_out(
         signatures = np.concatenate([part.signatures for part in parts])[living]
         hit |= matches(signatures, golden.signatures, cleaning.near_duplicates)
     return [int(row) for row in living[hit]]
-

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +20,9 @@ from understudy.data.work import Task, Work
 from understudy.errors import ConfigError
 
 __all__ = ["Engine", "parts"]
+
+_PATIENCE = 10.0
+"""How long a cluster may take to answer, in seconds."""
 
 _INLINE = 6
 """Up to so many chunks starting processes costs more than it saves."""
@@ -51,6 +55,8 @@ def parts(chunks: Sequence[Chunk], task: Task, engine: Engine) -> Iterator[tuple
     if engine.name == "local" and (len(chunks) <= _INLINE or cores == 1):
         yield from _inline(chunks, task)
         return
+    if engine.name == "ray" and engine.address is not None:
+        _require_reachable(engine.address)
     daft = load_daft("[data] engine")
     if engine.name == "ray":
         fetch, cores = _ray(daft, engine)
@@ -75,6 +81,20 @@ def _runner(daft: Any) -> str:
     return str(daft.get_or_infer_runner_type())
 
 
+def _require_reachable(address: str) -> None:
+    """Ray ends the whole process where nobody answers; a look beforehand makes it an error."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "auto", "local": Ray finds them itself
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise ConfigError(
+            f"the Ray cluster at {address} cannot be reached ({error.strerror or error}); "
+            "check the address, and that the cluster runs"
+        ) from None
+
+
 def _ray(daft: Any, engine: Engine) -> tuple[Callable[[Any], Any], int]:
     try:
         ray: Any = importlib.import_module("ray")
@@ -83,13 +103,7 @@ def _ray(daft: Any, engine: Engine) -> tuple[Callable[[Any], Any], int]:
             "engine 'ray' needs Ray, which is not installed; run: pip install 'understudy[ray]'"
         ) from None
     if not ray.is_initialized():
-        try:
-            ray.init(address=engine.address, log_to_driver=False, configure_logging=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ConfigError(
-                f"the Ray cluster at {engine.address} cannot be reached "
-                f"({str(error).partition(chr(10))[0]}); check the address and that it runs"
-            ) from None
+        ray.init(address=engine.address, log_to_driver=False, configure_logging=False)
     daft.set_runner_ray(noop_if_initialized=True)
     cores = engine.processes or max(1, int(ray.cluster_resources().get("CPU", 1)))
     return ray.get, cores

@@ -157,7 +157,7 @@ def load_golden(path: Path, near: NearDuplicates | None) -> Golden:
         asked.add(
             hashlib.blake2b(normalised(request).encode(), digest_size=16).digest(),
         )
-        said.append(normalised([*request, *answer]))
+        said.append(f"{normalised(request)} {normalised(answer)}".strip())
     import numpy as np
 
     found = (

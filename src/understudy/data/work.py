@@ -150,12 +150,7 @@ class Work:
         row_id = row.digest.hex() if self._drops_repeats else f"{row.digest.hex()}-{number}"
         side = self._side(row.example.source_id)
         value = test_row(row, row_id) if side == "test" else self._training_row(row)
-        messages = row.example.messages
-        asked = b""
-        if self._near is not None:
-            self._said.append(normalised(messages))
-        if self._task.cleaning.held_out is not None:
-            asked = normalised(messages[: row.turn]).encode()
+        asked = self._hear(row)
         builder.add(
             Record(
                 line=number,
@@ -165,12 +160,22 @@ class Work:
                 tokens=tokens,
                 longest=longest,
                 digest=row.digest,
-                asked=_hash(asked),
+                asked=_hash(asked.encode()),
                 source=int.from_bytes(_hash(row.example.source_id.encode())[:8], "little"),
                 reference=row.example.reference is not None,
                 score=row.score,
             )
         )
+
+    def _hear(self, row: Row) -> str:
+        """Note what the conversation says; what was asked in it."""
+        messages = row.example.messages
+        if self._near is None and self._task.cleaning.held_out is None:
+            return ""
+        asked = normalised(messages[: row.turn])
+        if self._near is not None:
+            self._said.append(f"{asked} {normalised(messages[row.turn :])}".strip())
+        return asked
 
     @property
     def _later(self) -> bool:

@@ -1,4 +1,4 @@
-"""Languages, by py3langid (the 97 languages of langid.py, ISO 639-1 codes)."""
+"""Languages, by py3langid (naive Bayes over byte n-grams, ISO 639 codes)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Language"]
 @lru_cache(maxsize=1)
 def _identifier() -> Any:
     langid = py3langid.langid
-    return langid.LanguageIdentifier.from_pickled_model(langid.MODEL_FILE, norm_probs=True)
+    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
 
 
 class Language:
@@ -32,13 +32,13 @@ class Language:
         allow: tuple[str, ...] = Field(min_length=1)
         look_at: Literal["answer", "user", "both"] = "both"
         least_letters: int = Field(default=40, ge=1)
-        most_letters: int = Field(default=400, ge=40)
+        most_letters: int = Field(default=200, ge=40)
         sure: float = Field(default=0.9, gt=0, le=1)
 
     def __init__(self, *, options: Options) -> None:
         self._options = options
         identifier = _identifier()
-        unknown = sorted(set(options.allow) - set(identifier.nb_classes))
+        unknown = sorted(set(options.allow) - set(identifier.labels))
         if unknown:
             message = f"language.allow: {', '.join(unknown)} is no language code that is known"
             raise ValueError(message)
