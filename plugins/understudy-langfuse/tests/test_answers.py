@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy_langfuse.answers import answer_of, finish_reason
@@ -124,6 +124,7 @@ def test_plain_text_is_the_answer(text) -> None:
         assert answer.message["content"] == text
 
 
+@settings(max_examples=40)
 @given(st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy_langfuse.messages import request_of
@@ -228,6 +228,7 @@ def test_openais_messages_come_out_as_they_went_in(turns, depth, body) -> None:
     assert request_of(logged).messages == messages
 
 
+@settings(max_examples=40)
 @given(st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(

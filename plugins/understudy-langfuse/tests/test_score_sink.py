@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import httpx
 import pytest
 
 from langfuse_kit import Waits, seed, settings, source
 from understudy.clock import SystemClock
-from understudy.errors import AuthError, NotFound, Unavailable
+from understudy.errors import AuthError, InvalidData, NotFound, Unavailable
 from understudy.model import DatasetItem, ExperimentItem, ExperimentRun, Score
 from understudy_langfuse.score_sink import LangfuseScoreSink
 from understudy_langfuse.spans import experiment_id
@@ -30,7 +31,7 @@ def sink(sandbox, finish) -> LangfuseScoreSink:
 @pytest.fixture
 def api(sink) -> Any:
     """The SDK's own client: what another program would see."""
-    return sink._connection._open()[1]
+    return sink._connection.api
 
 
 @pytest.fixture
@@ -197,7 +198,7 @@ def test_without_a_dataset_it_is_an_experiment_too(sink, api, first) -> None:
 
 def test_what_broke_off_is_completed_by_writing_it_again(sandbox, sink, api, first) -> None:
     name = f"broken-{first}"
-    sink._settings = settings(sandbox, attempts=1)
+    sink._connection.settings = settings(sandbox, attempts=1)
     sandbox.faults({"on": "langfuse.scores.create", "do": "error", "status": 500, "times": None})
     with pytest.raises(Unavailable):
         sink.write_experiment(run(None, name=name))
@@ -205,6 +206,17 @@ def test_what_broke_off_is_completed_by_writing_it_again(sandbox, sink, api, fir
     sink.write_experiment(run(None, name=name))
     (shown,) = api.experiments.list(from_start_time=LONG_AGO, name=name, fields="core,scores").data
     assert (shown.item_count, len(shown.scores)) == (3, 1)
+
+
+def test_a_reply_that_the_sdk_does_not_know_tells_places_not_values(sink, api, monkeypatch) -> None:
+    def odd(*_: Any, **__: Any) -> Any:
+        return httpx.Response(200, json={"id": "secret row text", "name": 7})
+
+    monkeypatch.setattr(api._client_wrapper.httpx_client, "request", odd)
+    with pytest.raises(InvalidData, match="in a form that its SDK does not know") as caught:
+        sink.write_items("x", [])
+    assert "secret row text" not in str(caught.value)
+    assert "name" in str(caught.value)
 
 
 def test_wrong_keys_and_wrong_servers_are_told(sandbox, finish) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from typing import Any
 
@@ -161,26 +160,33 @@ def test_a_host_that_does_not_exist_is_not_waited_for(sandbox, waits, monkeypatc
     connection = Connection(made, SystemClock(), waits)
     monkeypatch.setattr(socket, "getaddrinfo", nobody)
     with pytest.raises(NotFound, match=r"there is no host http://langfuse\.invalid"):
-        connection.ask("its health", lambda api: api.health.health())
+        connection.get("its health", "health", {})
     connection.close()
     assert waits.seconds == []
 
 
-def test_a_reply_in_an_unknown_form_tells_places_not_values(sandbox, of, calls, monkeypatch):
-    import langfuse.api.observations.raw_client as raw
-
-    class Odd:
-        status_code, headers, text = 200, {}, ""
-
-        def json(self) -> Any:
-            row = {"id": "x", "startTime": "secret row text", "projectId": "p", "type": "SPAN"}
-            return json.loads(json.dumps({"data": [row], "meta": {}}))
-
-    made = of()
+def test_one_odd_row_does_not_end_the_pull(sandbox, of, calls, monkeypatch):
+    """Rows that the SDK would refuse the whole page for are read, or told."""
+    made = of(page_size=1000)
     connection = made._connection
-    wrapper = connection._open()[1]._client_wrapper.httpx_client
-    monkeypatch.setattr(wrapper, "request", lambda *_, **__: Odd())
-    assert raw.RawObservationsClient
-    with pytest.raises(InvalidData, match="in a form that langfuse's SDK does not know") as caught:
+    plain = connection.get
+
+    def odd(what: str, path: str, query: Any, **more: Any) -> Any:
+        reply = plain(what, path, query, **more)
+        if path == "v2/observations":
+            reply["data"][0] |= {"level": "NEW", "usageDetails": {"input": 3, "details": None}}
+            reply["data"][1] = {"startTime": "?"}
+        return reply
+
+    monkeypatch.setattr(connection, "get", odd)
+    (page,) = made.pages(None)
+    assert len(page.records) == len(calls)
+    assert page.records[0].value["response"]["usage"] == {"input": 3}
+    assert (page.records[1].place, page.records[1].problem) == ("id", "has no id")
+
+
+def test_a_list_in_an_unknown_form_is_told(sandbox, of, monkeypatch):
+    made = of()
+    monkeypatch.setattr(made._connection, "get", lambda *_, **__: {"items": []})
+    with pytest.raises(InvalidData, match="in a form that this plugin does not know"):
         taken(made)
-    assert "secret row text" not in str(caught.value)

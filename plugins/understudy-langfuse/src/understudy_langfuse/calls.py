@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from understudy.model import Json, TraceRecord
@@ -37,7 +36,7 @@ class Observation:
 
     id: str
     trace: str
-    start: datetime
+    start: str | None = None
     name: str | None = None
     level: str | None = None
     status: str | None = None
@@ -77,13 +76,13 @@ def _call(given: Observation, judgement: Judgement) -> Object:
     request = request_of(given.input)
     call: Object = {
         "conversation_id": given.session or given.trace,
-        "at": given.start.isoformat(),
         "messages": request.messages,
         "response": _response(given),
         "metadata": _metadata(given, judgement),
     }
     tools = request.tools or _tools(given)
     optional = {
+        "at": given.start,
         "model": given.model,
         "tools": tools or None,
         "parallel_tool_calls": request.parallel,

@@ -1,4 +1,4 @@
-"""The wire: the only file that imports the SDK. Every failure leaves it as one of our errors."""
+"""The wire: requests to one project, asked patiently. Every failure is one of our errors."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ import base64
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from json import JSONDecodeError
 from typing import Any, TypeVar
 
 import httpx
 import orjson
-import pydantic
 import tenacity
-from langfuse.api.client import LangfuseAPI
-from langfuse.api.core.api_error import ApiError
 
 from understudy.backend import Clock
 from understudy.errors import BackendError, InvalidData, NotFound, TransientError, Unavailable
 from understudy_langfuse.settings import LangfuseSettings
 from understudy_langfuse.wire_errors import refusal, unreadable
 
-__all__ = ["Connection", "LangfuseAPI"]
+__all__ = ["Connection", "Refused"]
 
 T = TypeVar("T")
 
 _LONGEST_PAUSE = 120.0  # seconds; what asks for more is for the caller to come back to
+
+
+class Refused(Exception):  # noqa: N818 - never leaves this package
+    """A reply that is none of success, or one of success that is no JSON."""
+
+    def __init__(self, status: int, body: Any, headers: Mapping[str, str]) -> None:
+        self.status, self.body, self.headers = status, body, headers
+        super().__init__(status)
 
 
 class Connection:
@@ -40,34 +44,36 @@ class Connection:
     def __init__(
         self, settings: LangfuseSettings, clock: Clock, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self._settings, self._clock, self._sleep = settings, clock, sleep
-        self._opened: tuple[httpx.Client, LangfuseAPI] | None = None
+        self.settings, self._clock, self._sleep = settings, clock, sleep
+        self._opened: httpx.Client | None = None
 
     @property
     def server(self) -> str:
         """The address, for messages."""
-        return self._settings.base_url
+        return self.settings.base_url
 
-    def ask(self, what: str, call: Callable[[LangfuseAPI], T], *, attempts: int | None = None) -> T:
-        """What ``call`` gives; tried again while the server is busy or away.
+    @property
+    def http(self) -> httpx.Client:
+        """The client; redirects would take the keys along, so they are told instead."""
+        if self._opened is None:
+            self._opened = httpx.Client(timeout=self.settings.timeout, follow_redirects=False)
+        return self._opened
+
+    def get(
+        self, what: str, path: str, query: Mapping[str, Any], *, attempts: int | None = None
+    ) -> Any:
+        """The JSON of a list, as it came.
 
         Args:
             what: what is asked for, for messages.
-            call: one request; it must be safe to repeat.
-            attempts: how often; default: the settings'.
+            path: below ``/api/public``.
+            query: parameters.
+            attempts: how often it is tried; default: the settings'.
 
         Raises:
             BackendError: it was refused, or the patience has run out.
         """
-        trying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_passes),
-            stop=tenacity.stop_after_attempt(attempts or self._settings.attempts),
-            wait=_pause,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        found: T = trying(self._once, what, call)
-        return found
+        return self.patiently(what, lambda: self._request("GET", path, params=query), attempts)
 
     def post_spans(
         self, spans: Sequence[Mapping[str, Any]], *, attempts: int | None = None
@@ -78,69 +84,76 @@ class Connection:
 
         Raises:
             InvalidData: the server refused some of them, or the request.
-            BackendError: as ``ask``.
+            BackendError: as ``get``.
         """
         resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "understudy"}}]}
         group = {"scope": {"name": "understudy"}, "spans": list(spans)}
         body = {"resourceSpans": [{"resource": resource, "scopeSpans": [group]}]}
-        reply = self.ask("OTLP traces", lambda _: self._post(body), attempts=attempts)
-        refused = (reply.get("partialSuccess") or {}).get("rejectedSpans")
+        headers = {"content-type": "application/json", "x-langfuse-ingestion-version": "4"}
+        content = orjson.dumps(body)
+        reply = self.patiently(
+            "OTLP traces",
+            lambda: self._request("POST", "otel/v1/traces", content=content, headers=headers),
+            attempts,
+        )
+        told = reply.get("partialSuccess") if isinstance(reply, dict) else None
+        refused = (told or {}).get("rejectedSpans")
         if refused and int(refused):
             raise InvalidData(f"Langfuse at {self.server} refused {refused} of {len(spans)} spans")
 
-    def _post(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        http, _ = self._open()
-        secret = self._settings.secret_key.get_secret_value()
-        reply = http.post(
-            f"{self.server}/api/public/otel/v1/traces",
-            content=orjson.dumps(body),
-            auth=(self._settings.public_key, secret),
-            headers={
-                "content-type": "application/json",
-                "x-langfuse-ingestion-version": "4",
-                "x-langfuse-public-key": self._settings.public_key,
-                "x-langfuse-sdk-name": "understudy",
-            },
-        )
-        if not reply.is_success:
-            try:
-                said = reply.json()
-            except JSONDecodeError:
-                said = reply.text
-            raise ApiError(status_code=reply.status_code, headers=dict(reply.headers), body=said)
-        if not reply.content:
-            return {}
-        found = reply.json()
-        return found if isinstance(found, dict) else {}
-
-    def _once(self, what: str, call: Callable[[LangfuseAPI], T]) -> T:
+    def _request(self, method: str, path: str, **given: Any) -> Any:
+        given["headers"] = {
+            **given.get("headers", {}),
+            "x-langfuse-public-key": self.settings.public_key,
+            "x-langfuse-sdk-name": "understudy",
+        }
+        auth = (self.settings.public_key, self.settings.secret_key.get_secret_value())
+        reply = self.http.request(method, f"{self.server}/api/public/{path}", auth=auth, **given)
+        said: Any = reply.text
+        readable = True
         try:
-            return call(self._open()[1])
-        except ApiError as error:
-            raise self._refused(error, what) from None
-        except pydantic.ValidationError as error:
-            # The values may be rows: only the places are told.
-            places = sorted({".".join(map(str, one["loc"])) for one in error.errors()})[:3]
-            raise InvalidData(
-                f"Langfuse at {self.server} gave {what} in a form that langfuse's SDK does not "
-                f"know ({', '.join(places)}). Upgrade it: pip install --upgrade understudy-langfuse"
-            ) from None
-        except (httpx.HTTPError, httpx.InvalidURL, JSONDecodeError) as error:
+            said = orjson.loads(reply.content) if reply.content else {}
+        except orjson.JSONDecodeError:
+            readable = False
+        if not reply.is_success or not readable:
+            raise Refused(reply.status_code, said, reply.headers)
+        return said
+
+    def patiently(self, what: str, attempt: Callable[[], T], attempts: int | None = None) -> T:
+        """What ``attempt`` gives; tried again while the server is busy or away.
+
+        Args:
+            what: what is asked for, for messages.
+            attempt: one request, safe to repeat; it raises ``Refused`` or what httpx raises.
+            attempts: how often; default: the settings'.
+
+        Raises:
+            BackendError: it was refused, or the patience has run out.
+        """
+        trying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_passes),
+            stop=tenacity.stop_after_attempt(attempts or self.settings.attempts),
+            wait=_pause,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        found: T = trying(self._once, what, attempt)
+        return found
+
+    def _once(self, what: str, attempt: Callable[[], T]) -> T:
+        try:
+            return attempt()
+        except Refused as error:
+            raise self._told(error, what) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreached(error, what) from None
 
-    def _refused(self, error: ApiError, what: str) -> BackendError:
-        status = error.status_code or 0
+    def _told(self, error: Refused, what: str) -> BackendError:
         body = self._without_keys(error.body)
-        if 200 <= status < 300:
+        if 200 <= error.status < 300:
             return unreadable(str(body), server=self.server, what=what)
-        return refusal(
-            status,
-            body,
-            error.headers or {},
-            server=self.server,
-            what=what,
-            now=self._clock.now(),
-        )
+        now = self._clock.now()
+        return refusal(error.status, body, error.headers, server=self.server, what=what, now=now)
 
     def _unreached(self, error: Exception, what: str) -> BackendError:
         cause: BaseException | None = error
@@ -154,10 +167,10 @@ class Connection:
             "the network, and try again; what was taken is kept."
         )
 
-    def _without_keys(self, body: object) -> object:
+    def _without_keys(self, body: Any) -> Any:
         """A server may echo what it was sent; keys must not come back in its words."""
-        secret = self._settings.secret_key.get_secret_value()
-        pair = f"{self._settings.public_key}:{secret}".encode()
+        secret = self.settings.secret_key.get_secret_value()
+        pair = f"{self.settings.public_key}:{secret}".encode()
         hidden = (secret, base64.b64encode(pair).decode())
         if isinstance(body, dict):
             return {name: self._without_keys(value) for name, value in body.items()}
@@ -166,26 +179,10 @@ class Connection:
                 body = body.replace(text, "[redacted]")
         return body
 
-    def _open(self) -> tuple[httpx.Client, LangfuseAPI]:
-        if self._opened is None:
-            # Redirects would take the keys along: an address that moves on is told instead.
-            http = httpx.Client(timeout=self._settings.timeout, follow_redirects=False)
-            api = LangfuseAPI(
-                base_url=self.server,
-                username=self._settings.public_key,
-                password=self._settings.secret_key.get_secret_value(),
-                x_langfuse_public_key=self._settings.public_key,
-                x_langfuse_sdk_name="understudy",
-                timeout=self._settings.timeout,
-                httpx_client=http,
-            )
-            self._opened = http, api
-        return self._opened
-
     def close(self) -> None:
         """Give the connection back."""
         if self._opened is not None:
-            self._opened[0].close()
+            self._opened.close()
             self._opened = None
 
 

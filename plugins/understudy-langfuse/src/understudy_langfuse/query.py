@@ -11,7 +11,7 @@ from understudy_langfuse.calls import CONFIG_KEYS
 from understudy_langfuse.options import LangfuseOptions
 from understudy_langfuse.watermark import Window
 
-__all__ = ["EXPERIMENTS", "FIELDS", "conditions", "expanded", "filter_text"]
+__all__ = ["EXPERIMENTS", "FIELDS", "conditions", "parameters"]
 
 FIELDS = "core,basic,io,metadata,model,usage,trace_context"
 """Groups that a call is made of; times, prompts and metrics are not asked for."""
@@ -56,11 +56,10 @@ def _iso(when: datetime) -> str:
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def filter_text(options: LangfuseOptions, window: Window) -> str:
-    """The conditions as they go over the wire."""
-    return orjson.dumps(conditions(options, window)).decode()
-
-
-def expanded(options: LangfuseOptions) -> str:
-    """The metadata keys that are wanted in full."""
-    return ",".join(dict.fromkeys((*CONFIG_KEYS, *options.metadata)))
+def parameters(options: LangfuseOptions, window: Window) -> dict[str, Any]:
+    """The query parameters of a request for observations, without the page's."""
+    return {
+        "fields": FIELDS,
+        "expandMetadata": ",".join(dict.fromkeys((*CONFIG_KEYS, *options.metadata))),
+        "filter": orjson.dumps(conditions(options, window)).decode(),
+    }

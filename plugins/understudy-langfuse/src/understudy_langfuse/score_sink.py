@@ -26,7 +26,7 @@ from understudy_langfuse.settings import LangfuseSettings
 from understudy_langfuse.spans import Place, experiment_id, experiment_seed, experiment_span
 
 if TYPE_CHECKING:
-    from understudy_langfuse.connection import Connection
+    from understudy_langfuse.sdk import Sdk
 
 __all__ = ["LangfuseScoreSink"]
 
@@ -45,14 +45,14 @@ class LangfuseScoreSink(ScoreSink):
     def __init__(self, *, settings: BackendSettings, clock: Clock) -> None:
         super().__init__(settings=settings, clock=clock)
         self._settings = cast("LangfuseSettings", settings)
-        self._connected: Connection | None = None
+        self._connected: Sdk | None = None
 
     @property
-    def _connection(self) -> Connection:
+    def _connection(self) -> Sdk:
         if self._connected is None:
-            from understudy_langfuse.connection import Connection
+            from understudy_langfuse.sdk import Sdk
 
-            self._connected = Connection(self._settings, self.clock, self.sleep)
+            self._connected = Sdk(self._settings, self.clock, self.sleep)
         return self._connected
 
     def write_scores(self, scores: Iterable[Score]) -> SinkReport:

@@ -15,11 +15,11 @@ from understudy.hookspecs import TraceSource
 from understudy.model import Json, TracePage, TraceRecord
 from understudy_langfuse.calls import Judgement, Observation, record
 from understudy_langfuse.options import LangfuseOptions
-from understudy_langfuse.query import FIELDS, expanded, filter_text
+from understudy_langfuse.query import parameters
 from understudy_langfuse.scores import Said, good_enough, judgements, trace_lists
 from understudy_langfuse.settings import LangfuseSettings
-from understudy_langfuse.shapes import decoded, encodable
 from understudy_langfuse.watermark import Window, next_window, query_digest
+from understudy_langfuse.wire import observation_of, page_of, said_of
 
 if TYPE_CHECKING:
     from understudy_langfuse.connection import Connection
@@ -70,13 +70,13 @@ class LangfuseSource(TraceSource):
         digest = query_digest(self._options, self._settings.base_url, self._settings.public_key)
         window = next_window(since, self._options, digest, self.clock.now())
         while window is not None:
-            observations, cursor = self._page(window)
+            rows, cursor = self._page(window)
             window = window.after_page(cursor)
-            yield TracePage(records=self._records(observations), watermark=window.mark(digest))
+            yield TracePage(records=self._records(rows), watermark=window.mark(digest))
             if cursor is None:
                 return
 
-    def _page(self, window: Window) -> tuple[list[Observation], str | None]:
+    def _page(self, window: Window) -> tuple[list[Any], str | None]:
         try:
             return self._fitting_page(window, window.cursor)
         except NotFound as error:
@@ -87,9 +87,7 @@ class LangfuseSource(TraceSource):
         # The server forgot the cursor: from the window's end again.
         return self._fitting_page(window, None)
 
-    def _fitting_page(
-        self, window: Window, cursor: str | None
-    ) -> tuple[list[Observation], str | None]:
+    def _fitting_page(self, window: Window, cursor: str | None) -> tuple[list[Any], str | None]:
         while True:
             try:
                 return self._ask(window, cursor)
@@ -99,119 +97,59 @@ class LangfuseSource(TraceSource):
                     raise
                 self._size = max(_SMALLEST_PAGE, self._size // 4)
 
-    def _ask(self, window: Window, cursor: str | None) -> tuple[list[Observation], str | None]:
-        options = self._options
-        reply = self._connection.ask(
-            _CALLS,
-            lambda api: api.observations.get_many(
-                fields=FIELDS,
-                expand_metadata=expanded(options),
-                limit=self._size,
-                cursor=cursor,
-                filter=filter_text(options, window),
-                from_start_time=window.start,
-                to_start_time=window.end,
-                request_options={"max_retries": 0},
-            ),
-        )
-        return [_observation(one) for one in reply.data], reply.meta.cursor
+    def _ask(self, window: Window, cursor: str | None) -> tuple[list[Any], str | None]:
+        query = parameters(self._options, window) | {"limit": self._size}
+        if cursor is not None:
+            query["cursor"] = cursor
+        return page_of(self._connection.get(_CALLS, "v2/observations", query), _CALLS)
 
     def _explained(self, error: NotFound) -> NotFound:
         """Where Langfuse answers and has no v2 list, it is too old: its version is told."""
         try:
-            health = self._connection.ask("its health", lambda api: api.health.health(), attempts=1)
+            health = self._connection.get("its health", "health", {}, attempts=1)
+            version = str(health["version"])
         except Exception:  # noqa: BLE001 - then it is no Langfuse, which the first error says
             return error
         return NotFound(
-            f"Langfuse at {self._settings.base_url} is version {health.version}, which has no "
+            f"Langfuse at {self._settings.base_url} is version {version}, which has no "
             f"{_CALLS}. Upgrade the server to version 4 or later, or export its traces and use a "
             "file source.",
             code="old_server",
             status=error.status,
         )
 
-    def _records(self, page: Sequence[Observation]) -> tuple[TraceRecord, ...]:
-        said = self._judged(page) if self._options.scores else {}
-        none = Judgement()
-        judged = ((one, said.get(f"{one.trace}/{one.id}", none)) for one in page)
-        return tuple(record(one, j) for one, j in judged if good_enough(j, self._options))
+    def _records(self, rows: Sequence[Any]) -> tuple[TraceRecord, ...]:
+        page = [observation_of(row) for row in rows]
+        said = self._judged([one for one in page if one is not None])
+        none, made = Judgement(), list[TraceRecord]()
+        for row, one in zip(rows, page, strict=True):
+            if one is None:
+                made.append(TraceRecord(value={"row": row}, place="id", problem="has no id"))
+                continue
+            judgement = said.get(f"{one.trace}/{one.id}", none)
+            if good_enough(judgement, self._options):
+                made.append(record(one, judgement))
+        return tuple(made)
 
     def _judged(self, page: Sequence[Observation]) -> Mapping[str, Judgement]:
+        if not self._options.scores:
+            return {}
         found: list[Said] = []
         for traces in trace_lists(page):
             found += self._scores_of(traces)
         return judgements(page, found)
 
     def _scores_of(self, traces: str) -> Iterator[Said]:
-        cursor: str | None = None
+        query: dict[str, Any] = {"traceId": traces, "fields": "subject", "limit": 100}
         while True:
-            after = cursor
-            reply = self._connection.ask(
-                _SCORES,
-                lambda api: api.scores.get_many(
-                    trace_id=traces,
-                    fields="subject",
-                    limit=100,
-                    cursor=after,  # noqa: B023 - called before the next turn
-                    request_options={"max_retries": 0},
-                ),
-            )
-            for one in reply.data:
-                said = _said(one)
-                if said is not None:
-                    yield said
-            cursor = reply.meta.cursor
+            reply = self._connection.get(_SCORES, "v3/scores", query)
+            rows, cursor = page_of(reply, _SCORES)
+            yield from (one for one in map(said_of, rows) if one is not None)
             if cursor is None:
                 return
+            query["cursor"] = cursor
 
     def close(self) -> None:
         """Give the connection back."""
         if self._connected is not None:
             self._connected.close()
-
-
-def _observation(one: Any) -> Observation:
-    extra = one.model_extra or {}
-    return Observation(
-        id=one.id,
-        trace=one.trace_id or one.id,
-        start=one.start_time,
-        name=one.name,
-        level=None if one.level is None else str(one.level.value),
-        status=one.status_message,
-        # The published contract names it otherwise than the SDK does.
-        model=one.model or extra.get("providedModelName"),
-        session=one.session_id or None,
-        environment=one.environment,
-        trace_name=one.trace_name,
-        tags=tuple(one.tags or ()),
-        input=_plain(one.input),
-        output=_plain(one.output),
-        parameters=_object(one.model_parameters),
-        usage=one.usage_details or {},
-        metadata=_object(one.metadata),
-    )
-
-
-def _plain(value: Any) -> Any:
-    return encodable(value) if isinstance(value, str) else value
-
-
-def _object(value: Any) -> Mapping[str, Json]:
-    found = decoded(value)
-    return found if isinstance(found, dict) else {}
-
-
-def _said(one: Any) -> Said | None:
-    subject = one.subject
-    if subject is None or subject.kind not in {"trace", "observation"}:
-        return None
-    of_trace = subject.kind == "trace"
-    return Said(
-        trace=subject.id if of_trace else subject.trace_id or "",
-        observation=None if of_trace else subject.id,
-        name=one.name,
-        kind=str(one.data_type),
-        value=one.value,
-        at=one.timestamp.timestamp(),
-    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from understudy_sandbox.langfuse.times import iso
+from understudy_sandbox.langfuse.usage import counts
 
 if TYPE_CHECKING:
     from understudy_sandbox.langfuse.otlp import Span
@@ -144,7 +145,7 @@ def _parameters(given: dict[str, Any]) -> dict[str, Any]:
 def _usage(own: dict[str, Any], given: dict[str, Any]) -> dict[str, int]:
     found = _parsed(own.get("usage_details"))
     if isinstance(found, dict):
-        return found
+        return counts(found)
     input_tokens = given.get("gen_ai.usage.input_tokens")
     output_tokens = given.get("gen_ai.usage.output_tokens")
     if input_tokens is None and output_tokens is None:
