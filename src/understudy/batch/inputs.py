@@ -210,7 +210,8 @@ def _skip_line(file: IO[bytes]) -> bytes:
 
 
 def _csv(file: IO[bytes], path: str) -> Iterator[Block]:
-    reader = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), strict=True)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    reader = csv.DictReader(text, strict=True)
     try:
         rows = ((reader.line_num, row) for row in reader)
         while part := tuple(islice(rows, _ROWS)):
@@ -218,6 +219,8 @@ def _csv(file: IO[bytes], path: str) -> Iterator[Block]:
     except csv.Error as error:
         message = f"is no CSV: {error}; quote fields that hold commas or line ends"
         raise DataError(message, file=path, line=reader.line_num) from None
+    finally:
+        text.detach()  # the file is closed by whoever opened it
 
 
 def _parquet(path: str) -> Iterator[Block]:
