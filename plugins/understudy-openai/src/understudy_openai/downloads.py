@@ -20,6 +20,7 @@ Opener = Callable[[int], AbstractContextManager[Any]]
 ``iter_bytes``."""
 _PIECE = 1 << 20
 _PARTIAL = 206
+_TRIES = 3
 _NOTHING_MORE = 416
 """The answer to a request for what comes after the last byte: an earlier call had got it all."""
 
@@ -44,7 +45,9 @@ def fetch(name: str, folder: Path, *, size: int | None, opened: Opener) -> Path:
     if target.exists():
         return target
     part, seen = target.with_suffix(".part"), -1
-    while True:
+    for again in range(_TRIES):
+        if again:
+            part.unlink()
         with part.open("ab") as file:
             _bring(file, opened)
             file.flush()
@@ -53,7 +56,6 @@ def fetch(name: str, folder: Path, *, size: int | None, opened: Opener) -> Path:
         if found == seen or not _is_cut(part, size):
             break
         seen = found
-        part.unlink()
     part.replace(target)
     return target
 
@@ -74,7 +76,8 @@ def _append(file: BinaryIO, opened: Opener) -> None:
         if reply.status_code != _PARTIAL or not goes_on:
             # The server sends all of it again.
             file.truncate(0)
-        file.writelines(reply.iter_bytes(_PIECE))
+        # As it arrives: pieces of a size would be lost with the connection before they are full.
+        file.writelines(reply.iter_bytes())
 
 
 def _is_cut(path: Path, size: int | None) -> bool:
