@@ -227,6 +227,25 @@ def test_the_list_is_read_to_its_end(manager: Manager, deployer: Any) -> None:
         list(deployer.list_deployments())
 
 
+def test_the_list_tells_who_rests_and_stands_without_that(manager: Manager, deployer: Any) -> None:
+    manager.on("GET", "deployments", (200, {"value": [shown_deployment()]}))
+    (row,) = deployer.list_deployments()
+    assert (row.idle_since, row.deleted_at) == (None, row.created_at + 86_400)
+    deployer.clock.time += 60
+    manager.on("GET", "metrics", (200, {"value": []}))
+    (row,) = deployer.list_deployments()
+    assert row.idle_since == row.created_at
+    _, path, sent, _ = manager.seen[-1]
+    assert path.endswith("/accounts/unit/providers/Microsoft.Insights/metrics")
+    assert (sent["metricnames"], sent["api-version"]) == ("AzureOpenAIRequests", "2024-02-01")
+
+
+def test_an_empty_account_is_not_asked_for_its_metrics(manager: Manager, deployer: Any) -> None:
+    manager.on("GET", "deployments", (200, {"value": []}))
+    assert list(deployer.list_deployments()) == []
+    assert len(manager.seen) == 1
+
+
 def test_a_refused_token_is_forgotten(manager: Manager, deployer: Any) -> None:
     manager.on("GET", "unit-1", refused(401, "ExpiredAuthenticationToken", "expired"))
     with pytest.raises(Unavailable, match="new token"):
@@ -274,6 +293,7 @@ def healthy(manager: Manager, wire: Wire) -> None:
     manager.on("GET", "unit", (200, {"name": "unit", "location": "swedencentral"}))
     manager.on("GET", "permissions", (200, {"value": [{"actions": ["*"], "notActions": []}]}))
     manager.on("GET", "models", (200, MODELS))
+    manager.on("GET", "metrics", (200, {"value": []}))
     name = {"value": "OpenAI.DeveloperTier.gpt-4o-mini-finetune"}
     manager.on("GET", "usages", (200, {"value": [{"name": name, "currentValue": 0, "limit": 90}]}))
 
@@ -287,6 +307,7 @@ NAMES = [
     "region",
     "deployments role",
     "base models",
+    "usage metrics",
     "quota",
 ]
 
@@ -306,6 +327,7 @@ def test_doctor_looks_at_all_of_it(manager: Manager, deployer: Any) -> None:
         ("unit", (200, {"location": "westus3"}), "region", "set region to westus3"),
         ("permissions", (200, {"value": [{"actions": ["*/read"]}]}), "deployments role", "assign"),
         ("models", (200, {"value": []}), "base models", "region"),
+        ("metrics", refused(403, "AuthorizationFailed", "no"), "usage metrics", "Contributor"),
         ("usages", refused(403, "AuthorizationFailed", "no"), "quota", "Usages Reader"),
     ],
 )

@@ -31,9 +31,11 @@ from understudy.errors import (
     Unavailable,
 )
 from understudy.model import ChatRequest, Found, Handle, RemoteState
+from understudy.testing import ManualClock
 from understudy_azure.backend import AzureBackend
 from understudy_sandbox.azure.settings import RESOURCE_GROUP, SUBSCRIPTION
 
+DAY = 86_400.0
 QUESTION: Any = ({"role": "user", "content": "order number 3"},)
 
 
@@ -75,6 +77,33 @@ def test_from_rows_to_an_answer_and_down_again(
     sandbox.advance(5)
     assert backend.poll_deployment(deployment).state is RemoteState.CANCELLED
     assert backend.lifecycle(MODEL).training_until is not None
+    backend.close()
+
+
+def test_a_deployment_that_rests_is_seen_and_goes_after_fifteen_days(
+    sandbox: SteppedSandbox, tmp_path: Path
+) -> None:
+    clock = ManualClock(sandbox.now())
+
+    def wait(days: float) -> None:
+        sandbox.advance(days * DAY)
+        clock.advance(sandbox.now() - clock.now())
+        backend.tokens.forget()  # it has expired meanwhile
+
+    backend = AzureBackend(name="azure", settings=principal(sandbox), clock=clock)
+    ref = backend.model(trained(backend, sandbox, job_of(tmp_path), "us-rest"))
+    asked = wanted("rest-1", model=ref.id, sku="Standard", purpose="serving")
+    backend.start_deployment(asked, key="us-rest.deploy")
+    wait(2)
+    backend.complete(ChatRequest(model="rest-1", messages=QUESTION), timeout=20)
+    asked_at = sandbox.now()
+    wait(8)
+    (row,) = backend.list_deployments()
+    assert row.idle_since is not None
+    assert 0 <= row.idle_since - asked_at <= 3600
+    assert row.deleted_at == row.idle_since + 15 * DAY
+    wait(7.1)
+    assert list(backend.list_deployments()) == []
     backend.close()
 
 

@@ -61,10 +61,17 @@ class Azure:
         query = {"api-version": VERSION, **more.pop("params", {})}
         return self.http.request(method, f"/openai{path}", headers=headers, params=query, **more)
 
-    def arm(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+    def arm(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        params: dict[str, str] | None = None,
+        **headers: str,
+    ) -> httpx.Response:
         """A plain request to Resource Manager, with a token of now."""
         headers.setdefault("Authorization", f"Bearer {self.sandbox.token(ARM_SCOPE)}")
-        query = {"api-version": "2025-06-01"}
+        query = {"api-version": "2025-06-01", **(params or {})}
         return self.http.request(method, path, json=body, headers=headers, params=query)
 
     def put(self, name: str, model: str, *, account: str = ACCOUNT, **more: Any) -> httpx.Response:

@@ -69,7 +69,10 @@ def list_(
         note(f"Warning: {problem}")
     untold = sum(one.idle_since is None for one in seen)
     if least is not None and untold:
-        note(f"Of {untold} deployments the provider does not tell when they were last asked.")
+        note(
+            f"Of {untold} deployments the provider does not tell when they were last asked; "
+            "`understudy doctor` shows whether a permission is missing."
+        )
     return int(ExitCode.BACKEND if problems else ExitCode.OK)
 
 

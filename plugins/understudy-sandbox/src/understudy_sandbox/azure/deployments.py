@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from understudy_sandbox.clock import Clock
     from understudy_sandbox.state import Doc, State
 
+HOUR = 3600.0  # what calls are counted by
 _ACCEPTED = 0.2  # share of the making during which it is only Accepted
 
 
@@ -119,7 +120,8 @@ class Deployments:
             )
             raise ApiError(400, message, code="OperationNotSupported")
         with self._lock:
-            doc["used_at"] = now
+            hour = str(int(now // HOUR))
+            doc.update(used_at=now, calls=doc["calls"] | {hour: doc["calls"].get(hour, 0) + 1})
             self._docs.put(doc)
         found = self.model_of(doc["model"])
         return replace(found, tier=SKUS[doc["sku"]])
@@ -254,6 +256,7 @@ def new_deployment(*, account: str, name: str, created: float, ready: float, **f
         "failure": None,
         "deleting_at": None,
         "used_at": None,
+        "calls": {},
         "visible_at": 0,
         **fields,
     }

@@ -26,6 +26,7 @@ _ACTIONS = {
     "arm.accounts.list_usages": f"{_SERVICE}/usages/read",
     "arm.models.list": "Microsoft.CognitiveServices/locations/models/read",
     "arm.usages.list": "Microsoft.CognitiveServices/locations/usages/read",
+    "arm.metrics.list": "Microsoft.Insights/metrics/read",
 }
 _TIMES = ("created_at", "finished_at", "estimated_finish")
 

@@ -9,6 +9,7 @@ from understudy_sandbox.routes.azure import (
     files,
     inference,
     jobs,
+    metrics,
     models,
     places,
 )
@@ -18,6 +19,7 @@ OPERATIONS = (
         files.ROUTES + jobs.ROUTES + models.ROUTES + batches.ROUTES + inference.ROUTES
     ),
     *arm.OPERATIONS,
+    *metrics.OPERATIONS,
     *entra.OPERATIONS,
     *places.nowhere(),
 )

@@ -44,7 +44,7 @@ def _subscription(request: Request) -> None:
         raise _missing("SubscriptionNotFound", f"The subscription '{given}' could not be found.")
 
 
-def _account(provider: Provider, request: Request) -> tuple[str, str]:
+def account_of(provider: Provider, request: Request) -> tuple[str, str]:
     """Name and region of the resource that a path names."""
     _subscription(request)
     group, given = request.path_params["group"], request.path_params["account"]
@@ -93,7 +93,7 @@ async def put(provider: Provider, request: Request) -> Response:
     Raises:
         ApiError: the model, the sku, the quota or the name does not allow it.
     """
-    account, region = _account(provider, request)
+    account, region = account_of(provider, request)
     name = request.path_params["name"]
     if not _NAME.fullmatch(name):
         raise ApiError(
@@ -167,14 +167,14 @@ def _update(provider: Provider, request: Request, body: PutDeployment, doc: Doc)
 
 async def get(provider: Provider, request: Request) -> Response:
     """GET of a deployment."""
-    account, _ = _account(provider, request)
+    account, _ = account_of(provider, request)
     doc = _deployment(provider, account, request.path_params["name"])
     return json_response(deployment_view(doc, provider.clock.now()))
 
 
 async def listed(provider: Provider, request: Request) -> Response:
     """GET of a resource's deployments."""
-    account, _ = _account(provider, request)
+    account, _ = account_of(provider, request)
     now = provider.clock.now()
     docs = [d for d in provider.deployments.of(account) if d["visible_at"] <= now]
     return json_response({"value": [deployment_view(d, now) for d in docs]})
@@ -182,7 +182,7 @@ async def listed(provider: Provider, request: Request) -> Response:
 
 async def delete(provider: Provider, request: Request) -> Response:
     """DELETE of a deployment: 202, or 204 where there is none."""
-    account, _ = _account(provider, request)
+    account, _ = account_of(provider, request)
     doc = provider.deployments.find(account, request.path_params["name"])
     if doc is None:
         return Response(status_code=204)
@@ -202,7 +202,7 @@ async def operation(provider: Provider, request: Request) -> Response:
 
 async def account(provider: Provider, request: Request) -> Response:
     """GET of a resource."""
-    name, region = _account(provider, request)
+    name, region = account_of(provider, request)
     url = request.url
     root = f"{url.scheme}://{url.netloc}/"
     endpoint = root if name == provider.config.azure.main else f"{root}accounts/{name}/"
@@ -211,7 +211,7 @@ async def account(provider: Provider, request: Request) -> Response:
 
 async def account_models(provider: Provider, request: Request) -> Response:
     """GET of the models that a resource can deploy."""
-    _, region = _account(provider, request)
+    _, region = account_of(provider, request)
     return json_response({"value": _models(provider, region)})
 
 
@@ -261,13 +261,13 @@ def _usages(provider: Provider, region: str) -> list[dict[str, Any]]:
 
 async def account_usages(provider: Provider, request: Request) -> Response:
     """GET of the quotas that a resource draws on: those of its region."""
-    _, region = _account(provider, request)
+    _, region = account_of(provider, request)
     return json_response({"value": _usages(provider, region)})
 
 
 async def permissions(provider: Provider, request: Request) -> Response:
     """GET of what the caller may do to a resource."""
-    _account(provider, request)
+    account_of(provider, request)
     return json_response(
         {
             "value": [
@@ -284,8 +284,8 @@ async def permissions(provider: Provider, request: Request) -> Response:
 
 _SUB = "/subscriptions/{sub}"
 _SERVICE = "providers/Microsoft.CognitiveServices"
-_ACCOUNT = f"{_SUB}/resourceGroups/{{group}}/{_SERVICE}/accounts/{{account}}"
-_ONE = f"{_ACCOUNT}/deployments/{{name}}"
+ACCOUNT = f"{_SUB}/resourceGroups/{{group}}/{_SERVICE}/accounts/{{account}}"
+_ONE = f"{ACCOUNT}/deployments/{{name}}"
 _REGION = f"{_SUB}/{_SERVICE}/locations/{{location}}"
 
 
@@ -303,17 +303,17 @@ OPERATIONS = (
     _arm("deployments.create_or_update", "PUT", _ONE, put),
     _arm("deployments.get", "GET", _ONE, get),
     _arm("deployments.delete", "DELETE", _ONE, delete),
-    _arm("deployments.list", "GET", f"{_ACCOUNT}/deployments", listed),
+    _arm("deployments.list", "GET", f"{ACCOUNT}/deployments", listed),
     _arm("operations.get", "GET", f"{_REGION}/operationResults/{{operation}}", operation),
-    _arm("accounts.get", "GET", _ACCOUNT, account),
-    _arm("accounts.list_models", "GET", f"{_ACCOUNT}/models", account_models),
-    _arm("accounts.list_usages", "GET", f"{_ACCOUNT}/usages", account_usages),
+    _arm("accounts.get", "GET", ACCOUNT, account),
+    _arm("accounts.list_models", "GET", f"{ACCOUNT}/models", account_models),
+    _arm("accounts.list_usages", "GET", f"{ACCOUNT}/usages", account_usages),
     _arm("models.list", "GET", f"{_REGION}/models", location_models),
     _arm("usages.list", "GET", f"{_REGION}/usages", usages),
     _arm(
         "permissions.list",
         "GET",
-        f"{_ACCOUNT}/providers/Microsoft.Authorization/permissions",
+        f"{ACCOUNT}/providers/Microsoft.Authorization/permissions",
         permissions,
     ),
 )
