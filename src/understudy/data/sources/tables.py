@@ -21,6 +21,11 @@ __all__ = ["CsvFile", "Mapped", "ParquetFile"]
 
 _ROWS = 1_000
 
+_COLUMNS = (
+    *("messages", "user", "answer", "system", "tools", "id", "conversation_id"),
+    *("model", "at", "finish_reason", "reference"),
+)
+
 Object = dict[str, Any]
 
 
@@ -60,11 +65,8 @@ class Mapped(Params):
 
     def columns(self) -> set[str]:
         """All columns that are named."""
-        texts = {"system_text"}
-        plain = {
-            value for name, value in self if isinstance(value, str) and value and name not in texts
-        }
-        return plain | set(self.scores.values()) | set(self.metadata.values())
+        named = {getattr(self, name) for name in _COLUMNS}
+        return {*filter(None, named), *self.scores.values(), *self.metadata.values()}
 
 
 class _Table:
