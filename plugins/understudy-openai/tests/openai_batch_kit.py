@@ -6,15 +6,20 @@ import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
-from openai_sandbox_kit import SteppedSandbox
 from understudy.model import BatchReply, BatchSpec, BatchStatus, ChatRequest, Handle, UploadReady
 
 MODEL = "gpt-4o-mini-2024-07-18"
 KEY = "us-batch-0001"
+
+
+class Pushed(Protocol):
+    """A provider whose clock is pushed on."""
+
+    def advance(self, seconds: float) -> None: ...
 
 
 def batch_spec(
@@ -41,7 +46,7 @@ def batch_spec(
 
 
 def uploaded(
-    backend: Any, spec: BatchSpec, *, sandbox: SteppedSandbox | None = None, key: str = KEY
+    backend: Any, spec: BatchSpec, *, sandbox: Pushed | None = None, key: str = KEY
 ) -> Handle:
     """Its file, taken in; ``sandbox`` is pushed on where that takes time."""
     files: Handle = backend.upload_batch(spec, key=key)
@@ -54,7 +59,7 @@ def uploaded(
 
 
 def started(
-    backend: Any, spec: BatchSpec, *, sandbox: SteppedSandbox | None = None, key: str = KEY
+    backend: Any, spec: BatchSpec, *, sandbox: Pushed | None = None, key: str = KEY
 ) -> Handle:
     """Its batch."""
     files = uploaded(backend, spec, sandbox=sandbox, key=key)
@@ -62,9 +67,7 @@ def started(
     return handle
 
 
-def ended(
-    backend: Any, sandbox: SteppedSandbox, handle: Handle, *, step: float = 2.0
-) -> BatchStatus:
+def ended(backend: Any, sandbox: Pushed, handle: Handle, *, step: float = 2.0) -> BatchStatus:
     """The last look at a batch, whose provider's clock is pushed on until it has ended."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:

@@ -18,14 +18,23 @@ import vcr
 from pydantic import SecretStr
 from vcr.request import Request
 
+from openai_batch_kit import batch_spec, ended, replies
 from openai_kit import Clock, rows_of
 from understudy.errors import OutcomeUnknown, RateLimited
-from understudy.model import ChatRequest, Found, Handle, JobSpec, RemoteState
+from understudy.model import (
+    BatchSpec,
+    ChatRequest,
+    Found,
+    Handle,
+    JobSpec,
+    RemoteState,
+    UploadReady,
+)
 from understudy_openai import OpenAIBackend, OpenAISettings
 
 FOLDER = Path(__file__).parents[3] / "cassettes" / "openai"
 HOST = "http://sandbox.invalid"
-CREATE = "fine_tuning.jobs.create"
+CREATE, BATCH = "fine_tuning.jobs.create", "batches.create"
 _KEPT_REQUEST = {"content-type"}
 _KEPT_RESPONSE = {"content-type", "retry-after"}
 
@@ -221,7 +230,49 @@ def lifecycle(backend: OpenAIBackend, sandbox: Steering, folder: Path) -> None:
     assert "sandbox" in checks["base models"].detail
 
 
+def batch_spec_of(backend: OpenAIBackend, folder: Path) -> BatchSpec:
+    texts = [f"where is order {number}?" for number in range(6)]
+    return batch_spec(backend, folder, texts, temperature=0)
+
+
+def batch_path(backend: OpenAIBackend, sandbox: Steering, folder: Path) -> None:
+    spec = batch_spec_of(backend, folder)
+    files = backend.upload_batch(spec, key="us-tape-batch")
+    assert isinstance(backend.poll_batch_upload(files), UploadReady)
+    batch = backend.start_batch(spec, files, key="us-tape-batch")
+    look = ended(backend, sandbox, batch)
+    assert (look.raw, look.completed) == ("completed", 6)
+    found = replies(backend, batch, folder / "back")
+    assert {one.outcome for one in found.values()} == {"answered"}
+    assert len(found) == 6
+    backend.cancel_batch(batch)
+
+
+def batch_trouble(backend: OpenAIBackend, sandbox: Steering, folder: Path) -> None:
+    spec = batch_spec_of(backend, folder)
+    files = backend.upload_batch(spec, key="us-tape-lost")
+    sandbox.faults({"on": BATCH, "do": "error", "status": 429, "retry_after": 9})
+    with pytest.raises(RateLimited):
+        backend.start_batch(spec, files, key="us-tape-lost")
+    sandbox.faults(
+        {"on": BATCH, "do": "error_after"}, {"on": BATCH, "do": "expire_batch", "fraction": 0.5}
+    )
+    with pytest.raises(OutcomeUnknown):
+        backend.start_batch(spec, files, key="us-tape-lost")
+    found = backend.find_batch("us-tape-lost", files)
+    assert isinstance(found, Found)
+    assert ended(backend, sandbox, found.handle).raw == "expired"
+    back = [one.outcome for one in replies(backend, found.handle, folder / "back").values()]
+    assert (back.count("answered"), back.count("retry")) == (3, 1)
+    sandbox.faults({"on": BATCH, "do": "over_quota"})
+    second = backend.start_batch(spec, files, key="us-tape-second")
+    look = ended(backend, sandbox, second)
+    assert (look.state, look.over_quota) == (RemoteState.FAILED, True)
+
+
 SCENARIOS: Mapping[str, Scenario] = {
+    "batch": batch_path,
+    "batch-trouble": batch_trouble,
     "cancel": cancel,
     "dpo": dpo,
     "events-checkpoints": events_checkpoints,

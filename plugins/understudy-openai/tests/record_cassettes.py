@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from openai_cassette_kit import FOLDER, SCENARIOS, backend_at, recorder
 from openai_sandbox_kit import QUICK, SECRET, SteppedSandbox
+
+
+class Patient(SteppedSandbox):
+    """Gives the sandbox real time to answer, so that few looks are on the tape."""
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        time.sleep(0.7)
 
 
 def record(name: str) -> None:
@@ -25,7 +34,7 @@ def record(name: str) -> None:
     options: dict[str, Any] = {**QUICK, "clock": "2028-01-01T00:00:00Z", "shutdown": shutdown}
     with (
         tempfile.TemporaryDirectory() as folder,
-        SteppedSandbox(api_key=SECRET, **options) as sandbox,
+        Patient(api_key=SECRET, **options) as sandbox,
     ):
         backend = backend_at(sandbox.url, SECRET)
         with recorder("all").use_cassette(tape.name):

@@ -66,5 +66,5 @@ def test_the_tapes_say_what_they_are() -> None:
 def test_row_text_stands_only_in_uploads() -> None:
     for name in SCENARIOS:
         for one in taped(name):
-            if not one["request"]["uri"].endswith(("/files", "/chat/completions")):
+            if not one["request"]["uri"].endswith(("/files", "/content", "/chat/completions")):
                 assert "order " not in str(one)
