@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from understudy_sandbox.launch import Sandbox
 sys.path.insert(0, str(Path(__file__).parent))
 
 from azure_face_kit import Azure, reach
+from langfuse_face_kit import Langfuse
 
+_NUMBERS = count()
 BASE = "gpt-4o-mini-2024-07-18"
 Finish = Callable[..., Any]
 
@@ -126,6 +129,25 @@ def azure_job(azure_running: Azure, azure_file: str) -> Any:
     job = azure_running.create(azure_file, suffix="shop", validation_file=azure_file)
     jobs = azure_running.classic.fine_tuning.jobs
     return azure_running.reach(lambda: jobs.retrieve(job.id), "succeeded")
+
+
+@pytest.fixture
+def langfuse(sandbox: Sandbox) -> Iterator[Langfuse]:
+    made = Langfuse(sandbox)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def first() -> int:
+    """A number for spans that no other test uses, nor the hundred after it."""
+    return 100 * (next(_NUMBERS) + 1)
+
+
+@pytest.fixture
+def mark(first: int) -> str:
+    """A name that no other test uses: an environment, a trace, a dataset."""
+    return f"mark-{first}"
 
 
 @pytest.fixture(scope="session")

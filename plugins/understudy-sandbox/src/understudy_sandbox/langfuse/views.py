@@ -33,7 +33,16 @@ GROUPS: dict[str, list[str]] = {
     "io": ["input", "output"],
     "metadata": ["metadata"],
     # The published contract says providedModelName, the SDK reads model: both are sent.
-    "model": ["model", "providedModelName", "internalModelId", "modelParameters"],
+    "model": [
+        "model",
+        "providedModelName",
+        "internalModelId",
+        "modelParameters",
+        "modelId",
+        "inputPrice",
+        "outputPrice",
+        "totalPrice",
+    ],
     "usage": ["usageDetails", "costDetails", "totalCost", "usagePricingTierName"],
     "prompt": ["promptId", "promptName", "promptVersion"],
     "metrics": ["latency", "timeToFirstToken"],
