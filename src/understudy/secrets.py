@@ -11,7 +11,7 @@ _PATTERNS = (
     r"\b(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}",
     r"\b(?i:sig|signature|sas|token|\w*[-_]?key|password|secret)=[^&\s\"']{6,}",
     r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*",
-    r"(?<=://)[^/\s:@]+:(?!\*+@)[^/\s@]+(?=@)",
+    r"(?<=://)[^/\s:@]*:(?!\*+@)[^/\s@]+(?=@)",
 )
 _SECRET = re.compile("|".join(f"(?:{pattern})" for pattern in _PATTERNS))
 _QUERY = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+")

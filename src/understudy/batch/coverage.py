@@ -1,9 +1,11 @@
 """How much traffic is covered by precomputing the most frequent queries, and what that costs.
 
 Two figures for a head of so many keys: the share of the log that it covers, and the share of
-traffic to come. The second is smaller, since some of that has never been seen: Good and Turing
-estimate its mass by the share of queries seen once (Good 1953; the interval is Esty's, 1983), and
-Katz (1987) says how much of it is taken from which counts: from the rare ones, up to five.
+traffic to come. The second is smaller, since some of that has never been seen. Good and Turing
+(Good 1953) estimate the mass of what was never seen by the share of queries seen once (the
+interval is Esty's, 1983), and of what was seen once by twice the share of those seen twice. What
+was seen more often is taken down by one constant, which their tail sums fix (absolute
+discounting: Ney, Essen and Kneser 1994); it fits traffic that follows Zipf's law.
 """
 
 from __future__ import annotations
@@ -21,9 +23,6 @@ __all__ = ["TARGETS", "Coverage", "Point", "Unseen", "unseen_mass"]
 
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 """Shares of the log that a table shows."""
-
-_RARE = 5
-"""Katz' k: counts up to this one are taken down, higher ones are trusted."""
 
 CostOf = Callable[[int, int], Decimal]
 """US dollars for so many keys with so many tokens in their queries."""
@@ -144,7 +143,7 @@ def unseen_mass(classes: Mapping[int, CountClass], traffic: int) -> Unseen:
 
 
 def _steps(classes: Mapping[int, CountClass], traffic: int) -> Sequence[_Step]:
-    kept = _kept(classes, traffic)
+    kept = _kept(classes)
     found = [_Step(0, 0, 0, 0.0, 0)]
     for count in sorted(classes, reverse=True):
         last, each = found[-1], classes[count]
@@ -161,21 +160,14 @@ def _steps(classes: Mapping[int, CountClass], traffic: int) -> Sequence[_Step]:
     return found
 
 
-def _kept(classes: Mapping[int, CountClass], traffic: int) -> Callable[[int], float]:
+def _kept(classes: Mapping[int, CountClass]) -> Callable[[int], float]:
     """Which part of a count's share of the log it keeps of the traffic to come."""
-    number = [0, *(classes[r].keys if r in classes else 0 for r in range(1, _RARE + 2))]
-    once = number[1]
+    once = classes[1].keys if 1 in classes else 0
+    twice = classes[2].keys if 2 in classes else 0
+    more = sum(each.keys for each in classes.values()) - once
     if not once:
+        # Nothing was seen once: rare queries were cut off, and nothing can be said of them.
         return lambda _: 1.0
-    if once >= traffic:
-        return lambda _: 0.0
-    past = (_RARE + 1) * number[_RARE + 1] / once
-    discounts = {}
-    if all(number[1:]) and past < 1:
-        for count in range(1, _RARE + 1):
-            turing = (count + 1) * number[count + 1] / (count * number[count])
-            discounts[count] = (turing - past) / (1 - past)
-    if discounts and all(0 < each <= 1 for each in discounts.values()):
-        return lambda count: discounts.get(count, 1.0)
-    # Too few or odd counts for that: take the unseen mass from all alike.
-    return lambda _: 1 - once / traffic
+    # So that those seen at least twice keep what those seen at least three times have in the log.
+    discount = 2 * twice / more if more else 0.0
+    return lambda count: (count - discount) / count if count > 1 else 2 * twice / once

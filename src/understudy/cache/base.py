@@ -154,7 +154,7 @@ class GenerationWriter(Protocol):
         ...
 
     def sources(self) -> frozenset[str]:
-        """Sources that are wholly in."""
+        """Sources that are wholly in; known after publication too."""
         ...
 
     def carry(self, keys: Iterable[bytes] | None = None, *, tail: bool = True) -> int:

@@ -6,7 +6,6 @@ at the same time, and keeps it in the tail, from where the next generation carri
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
@@ -147,6 +146,8 @@ class Cascade:
 
     async def ask_async(self, request: ChatRequest) -> CascadeResult:
         """The same on a thread of the loop's executor; equal requests share one live call."""
+        import asyncio  # slow to import, and most callers have threads
+
         return await asyncio.to_thread(self.ask, request)
 
     def close(self) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from understudy.backend import SupportsInfer
 from understudy.cache.values import Refusal
-from understudy.costs.prices import PriceBook
 from understudy.errors import (
     InvalidData,
     OutcomeUnknown,
@@ -20,6 +19,9 @@ from understudy.errors import (
 )
 from understudy.infer.answerer import Answerer
 from understudy.model import ChatReply, ChatRequest, Usage
+
+if TYPE_CHECKING:
+    from understudy.costs.prices import PriceBook
 
 __all__ = ["LiveModel", "Trouble", "refusal_in", "trouble_of", "with_usage"]
 

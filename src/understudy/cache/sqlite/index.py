@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ CREATE TABLE generations (
     entries INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
     base TEXT, dictionary BLOB, meta TEXT NOT NULL
 );
+CREATE TABLE sources (id TEXT NOT NULL, source TEXT NOT NULL, PRIMARY KEY (id, source));
 CREATE TABLE pointer (one INTEGER PRIMARY KEY CHECK (one = 1), current TEXT);
 INSERT INTO pointer VALUES (1, NULL);
 """
@@ -91,6 +92,35 @@ class Index:
             "VALUES (?, ?, ?, ?, ?, (SELECT current FROM pointer), ?)",
             (made.id, made.model, made.state, made.created_at, ttl, orjson.dumps(dict(made.meta))),
         )
+
+    def seal(
+        self,
+        connection: sqlite3.Connection,
+        generation: str,
+        *,
+        entries: int,
+        size: int,
+        sources: Iterable[str],
+    ) -> None:
+        """Its file is whole; what it was made from is kept here from now on."""
+        connection.execute(
+            "UPDATE generations SET state = ?, entries = ?, bytes = ? WHERE id = ?",
+            (GenerationState.READY, entries, size, generation),
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO sources VALUES (?, ?)",
+            [(generation, source) for source in sources],
+        )
+
+    def sources(self, connection: sqlite3.Connection, generation: str) -> frozenset[str]:
+        """What a sealed generation was made from."""
+        query = "SELECT source FROM sources WHERE id = ?"
+        return frozenset(source for (source,) in connection.execute(query, (generation,)))
+
+    def remove(self, connection: sqlite3.Connection, generation: str) -> None:
+        """Forget a generation."""
+        for table in ("sources", "generations"):
+            connection.execute(f"DELETE FROM {table} WHERE id = ?", (generation,))  # noqa: S608
 
     def switch(self, connection: sqlite3.Connection, generation: str, *, at: float) -> None:
         """Publish: from the commit on it is the current one."""

@@ -187,9 +187,8 @@ class SqliteCache(StoreBase):
         if index.path.exists():
             with index.changing() as connection:
                 kept, gone = pick_pruned(index.all(connection), keep)
-                connection.executemany(
-                    "DELETE FROM generations WHERE id = ?", [(g.id,) for g in gone]
-                )
+                for generation in gone:
+                    index.remove(connection, generation.id)
             for generation in gone:
                 delete(index.folder / f"{generation.id}.db")
                 delete(staging_of(index.folder, generation.id))

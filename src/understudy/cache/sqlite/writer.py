@@ -67,10 +67,10 @@ class SqliteWriter(WriterBase):
     def sources(self) -> frozenset[str]:
         """See ``GenerationWriter.sources``."""
         self._refresh()
-        if self._generation.state is not GenerationState.WRITING:
-            return frozenset()
-        rows = self._open().execute("SELECT source FROM sources")
-        return frozenset(source for (source,) in rows)
+        if self._generation.state is GenerationState.WRITING:
+            return _sources(self._open())
+        with self._index.looking() as index:
+            return self._index.sources(index, self._generation.id)
 
     def count(self) -> int:
         """See ``GenerationWriter.count``."""
@@ -105,7 +105,7 @@ class SqliteWriter(WriterBase):
                     f"generation {found.id!r} of cache {found.cache!r} is published; roll back "
                     "and prune instead of abandoning it"
                 )
-            index.execute("DELETE FROM generations WHERE id = ?", (self._generation.id,))
+            self._index.remove(index, self._generation.id)
         self.close()
         for path in (self._path, self._part, self._file):
             delete(path)
@@ -194,9 +194,12 @@ class SqliteWriter(WriterBase):
                 entries, size = self._fill(made, _ALL if carried else _PUT)
             settle(self._part, self._file)
             with self._index.changing() as index:
-                index.execute(
-                    "UPDATE generations SET state = ?, entries = ?, bytes = ? WHERE id = ?",
-                    (GenerationState.READY, entries, size, self._generation.id),
+                self._index.seal(
+                    index,
+                    self._generation.id,
+                    entries=entries,
+                    size=size,
+                    sources=_sources(staging),
                 )
 
     def _fill(self, made: sqlite3.Connection, rows: str) -> tuple[int, int]:
@@ -212,3 +215,7 @@ class SqliteWriter(WriterBase):
         counted = made.execute("SELECT count(*), coalesce(sum(length(value)), 0) FROM entries")
         entries, size = counted.fetchone()
         return entries, size
+
+
+def _sources(staging: sqlite3.Connection) -> frozenset[str]:
+    return frozenset(source for (source,) in staging.execute("SELECT source FROM sources"))
