@@ -121,16 +121,33 @@ def settle(
     now = engine.now()
     with engine.store.write() as tx:
         operations.save(tx, op, at=now, status="done", due_at=None)
-        paid = keep(tx, engine, run, account)
         extra = batch_money.cost_nanos(engine, run, guessed) if guessed.input else 0
-        if "batch" in op.payload:
-            told = f"{extra} nano-dollars by the provider's count" if extra else ""
-            batch_money.book(tx, engine, run, op.payload["batch"], paid + extra, note=told)
-        _mark(tx, shard, account, left, cost=paid + extra, guessed=extra, note=note, at=now)
+        cost = _booked(tx, engine, op, run, shard, account, extra)
+        _mark(tx, shard, account, left, cost=cost, guessed=extra, note=note, at=now)
         if left is not None:
             _ask_again(tx, run, shard, left, at=now)
         batch_shards.wake_driver(tx, run.id, at=now)
     engine.reach("batch_collect.stored")
+
+
+def _booked(  # noqa: PLR0917 - one shard's money
+    tx: sa.Connection,
+    engine: Engine,
+    op: Operation,
+    run: Run,
+    shard: Shard,
+    account: Account,
+    extra: int,
+) -> int:
+    """Book the shard and give back the rest of its reservation; nano-dollars of the shard."""
+    if "batch" not in op.payload:
+        # Live answers were booked as they came; those that were known before cost nothing.
+        batch_money.release(tx, engine, run, op.key)
+        return batch_money.spent(tx, shard)
+    paid = keep(tx, engine, run, account) + extra
+    note = f"{extra} nano-dollars by the provider's count" if extra else ""
+    batch_money.book(tx, engine, run, op.payload["batch"], paid, note=note)
+    return paid
 
 
 def _mark(

@@ -20,7 +20,7 @@ from understudy.batch.collecting import reader_of, settle
 from understudy.batch.questions import Questions
 from understudy.batch.recipe import Ask
 from understudy.costs import ledger
-from understudy.engine import Engine, batch_money, batch_shards, operations
+from understudy.engine import Engine, batch_money, batch_shards, batch_uploads, operations
 from understudy.engine.answers import Book
 from understudy.engine.batch_files import TEXT, head, read_rows
 from understudy.engine.batch_refusals import cancelled
@@ -40,7 +40,7 @@ _AT_ONCE = 16
 def intend(tx: sa.Connection, engine: Engine, run: Run, shard: Shard) -> None:
     """Reserve the shard's cost and record the intent to ask it."""
     now = engine.now()
-    key = f"{shard.id}.live.{shard.tries + 1}"
+    key = f"{shard.id}.live.{batch_uploads.next_number(tx, shard, 'live')}"
     batch_money.reserve(tx, engine, run, shard, key)
     operations.insert(
         tx,
@@ -84,7 +84,6 @@ def _stop(engine: Engine, op: Operation, shard: Shard) -> None:
     with engine.store.write() as tx:
         operations.save(tx, op, at=now, status="cancelled", due_at=None)
         ledger.settle(tx, operation=op.key, kind=_KIND, at=now)
-        batch_shards.put_back(tx, shard, "cancelled", at=now, counts=True)
         cancelled(tx, engine, shard)
 
 

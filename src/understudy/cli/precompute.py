@@ -24,7 +24,7 @@ class _RunByDefault(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the command's name where it was left out."""
-        if args and args[0] not in {*self.commands, "--help", "--json"}:
+        if args and args[0] not in {*self.commands, "--help"}:
             args = ["run", *args]
         return super().parse_args(ctx, args)
 

@@ -23,9 +23,13 @@ def answerer(  # noqa: PLR0917 - what either way needs
     *,
     live: bool = False,
 ) -> Answerer:
-    """Who asks ``ref`` for ``op``; ``live``: in any case by the live endpoint."""
+    """Who asks ``ref`` for ``op``; ``live``: in any case by the live endpoint.
+
+    Only an evaluation waits for a batch: whether a model answers at all is asked live.
+    """
     plan = job.plan.evaluation
-    if plan.ask == "batch" and not live and engine.batch_answerer is not None:
+    by_batch = plan.ask == "batch" and op.kind == "evaluate" and not live
+    if by_batch and engine.batch_answerer is not None:
         return engine.batch_answerer(
             engine,
             op,

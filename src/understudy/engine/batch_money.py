@@ -11,8 +11,9 @@ from understudy.costs.money import to_nanos
 from understudy.engine.batch_shards import Run, Shard
 from understudy.engine.context import Engine
 from understudy.model import Usage
+from understudy.store.schema import ledger as ledger_table
 
-__all__ = ["add", "book", "cost", "cost_nanos", "release", "reserve"]
+__all__ = ["add", "book", "cost", "cost_nanos", "release", "reserve", "spent"]
 
 _KIND = "batch"
 _ACCOUNT_KIND = "evaluate"
@@ -77,3 +78,10 @@ def add(tx: sa.Connection, run: Run, operation: str, nanos: int, *, note: str) -
         ledger.spend(tx, operation=run.terms.account, kind=_ACCOUNT_KIND, nanos=nanos, note=note)
     else:
         ledger.spend(tx, operation=operation, kind=_KIND, nanos=nanos, note=note)
+
+
+def spent(tx: sa.Connection, shard: Shard) -> int:
+    """Nano-dollars that the ledger has for a shard so far, by whatever operations."""
+    lines = ledger_table.c.operation.startswith(f"{shard.id}.", autoescape=True)
+    query = sa.select(sa.func.coalesce(sa.func.sum(ledger_table.c.spent_nanos), 0)).where(lines)
+    return int(tx.execute(query).scalar_one())

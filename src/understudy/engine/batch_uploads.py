@@ -16,7 +16,7 @@ from understudy.errors import BudgetExceeded, InvalidData, NotEligible, Retired
 from understudy.model import BatchSpec, UploadFailed, UploadPending
 from understudy.store.schema import operations as table
 
-__all__ = ["FORM", "intend", "step"]
+__all__ = ["FORM", "intend", "next_number", "step"]
 
 FORM = "form.json"
 """Name of the file in a run's folder that holds its ``RowForm``."""
@@ -25,7 +25,7 @@ FORM = "form.json"
 def intend(tx: sa.Connection, engine: Engine, run: Run, shard: Shard) -> None:
     """Admit a shard: from here on it counts as enqueued."""
     now = engine.now()
-    number = _number(tx, shard)
+    number = next_number(tx, shard, "upload")
     key = f"{shard.id}.upload.{number}"
     operations.insert(
         tx,
@@ -39,9 +39,9 @@ def intend(tx: sa.Connection, engine: Engine, run: Run, shard: Shard) -> None:
     batch_shards.move_shard(tx, shard.id, ShardState.UPLOADING, at=now, operation=key)
 
 
-def _number(tx: sa.Connection, shard: Shard) -> int:
-    """Number of the shard's next upload, from 1: a new file for each intent."""
-    mine = table.c.key.startswith(f"{shard.id}.upload.", autoescape=True)
+def next_number(tx: sa.Connection, shard: Shard, kind: str) -> int:
+    """Number of the shard's next operation of ``kind`` (``upload``, ``live``), from 1."""
+    mine = table.c.key.startswith(f"{shard.id}.{kind}.", autoescape=True)
     return tx.execute(sa.select(sa.func.count()).where(mine)).scalar_one() + 1
 
 
