@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -105,7 +106,11 @@ class Exporting:
         outcome = work.outcome()
         if outcome is None or outcome["state"] != "succeeded":
             raise NotFound(f"the export {handle.id} has made no files; look at it with poll")
-        files = tuple(ExportedFile(**one) for one in outcome["files"])
+        job = work.path.parents[1]
+        files = tuple(
+            ExportedFile(**{**one, "path": os.fspath(job / one["path"])})
+            for one in outcome["files"]
+        )
         return ModelExport(model=outcome["model"], files=files)
 
     def export_answers(self, handle: Handle, source: str) -> Iterator[str]:

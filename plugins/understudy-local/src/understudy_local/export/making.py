@@ -209,13 +209,13 @@ class Making:
         adapter = self._trained.adapter / _ADAPTER
         merged = self._merged / _MERGED
         found = [
-            _file("adapter", adapter, sha256=self._trained.sha256),
-            _file("merged", merged, sha256=sha256_of(merged)),
+            self._file("adapter", adapter, sha256=self._trained.sha256),
+            self._file("merged", merged, sha256=sha256_of(merged)),
         ]
         for name in self._spec.formats:
             note = self._f16() if name == "f16" else self._quantized(name)
             measures = read_json(self._work.path / f"proof-{name}.json") or {}
-            one = _file(name, self._gguf(name), sha256=note["sha256"])
+            one = self._file(name, self._gguf(name), sha256=note["sha256"])
             found.append(replace(one, answers=True, measures=measures))
         self._write_modelfile()
         return found
@@ -227,8 +227,9 @@ class Making:
         text = modelfile(path.name, stop=facts["end_text"], context=self._settings.context_tokens)
         write_text(path.with_name("Modelfile"), text)
 
-
-def _file(name: str, path: Path, *, sha256: str) -> ExportedFile:
-    return ExportedFile(
-        format=name, path=str(path), sha256=sha256, bytes=size_of(path), answers=False
-    )
+    def _file(self, name: str, path: Path, *, sha256: str) -> ExportedFile:
+        # Told from the job's folder, so that the whole home may be moved.
+        place = path.relative_to(self._trained.folder.path).as_posix()
+        return ExportedFile(
+            format=name, path=place, sha256=sha256, bytes=size_of(path), answers=False
+        )

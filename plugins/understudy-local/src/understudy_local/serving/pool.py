@@ -11,8 +11,10 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -30,10 +32,26 @@ from understudy_local.processes import Identity
 from understudy_local.serving.models import Served
 from understudy_local.settings import LocalSettings
 
-__all__ = ["Address", "address", "default_threads", "end", "folder_of", "order_of", "running"]
+__all__ = [
+    "Address",
+    "address",
+    "default_threads",
+    "end",
+    "end_folder",
+    "folder_of",
+    "order_of",
+    "running",
+]
 
 _ALL_LAYERS = 999
 _children: list[subprocess.Popen[bytes]] = []
+
+
+@atexit.register
+def _let_go() -> None:
+    for child in _children:
+        # They are to outlive this process; without a code Popen would complain of that.
+        child.returncode = child.poll() or 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,8 +212,11 @@ def _explain(folder: Path, served: Served) -> None:
 
 def end(home: Home, served: Served) -> None:
     """Ask the server of a file to end; there may be none."""
-    import signal
+    end_folder(folder_of(home, served))
 
-    found = _running(folder_of(home, served))
+
+def end_folder(folder: Path) -> None:
+    """Ask the server in ``folder`` to end; there may be none."""
+    found = _running(folder)
     if found is not None:
         processes.signal_group(found.process, signal.SIGTERM)
