@@ -4,6 +4,7 @@
 """
 
 from understudy.data.dataset import Dataset, TestRow, list_datasets, load_dataset
+from understudy.data.golden import GoldenSet, golden_set, lock_golden
 from understudy.data.prepare import prepare
 from understudy.data.reasons import CLEANING, Reason
 from understudy.data.rows import answer_text
@@ -15,6 +16,7 @@ __all__ = [
     "CLEANING",
     "SPLITS",
     "Dataset",
+    "GoldenSet",
     "Reason",
     "SplitInfo",
     "SplitName",
@@ -22,8 +24,10 @@ __all__ = [
     "answer_text",
     "count",
     "example_tokens",
+    "golden_set",
     "list_datasets",
     "load_dataset",
+    "lock_golden",
     "message_tokens",
     "prepare",
     "request_tokens",

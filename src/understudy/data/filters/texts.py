@@ -58,7 +58,7 @@ def _message(message: Message, change: Callable[[str], str]) -> Message:
     return made
 
 
-_BARE = re.compile(r"(?<=[:\[,\s])(\[\w+\])(?=\s*[,}\]])")
+_BARE = re.compile(r"(?<=[:\[,\s])(\[(?!true|false|null)[a-z]+\])(?=\s*[,}\]])")
 
 
 def _function(function: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
