@@ -229,7 +229,8 @@ def test_every_kind_is_in_the_readme_and_has_a_test() -> None:
 
     here = Path(__file__)
     readme = (here.parents[1] / "README.md").read_text(encoding="utf-8")
-    names = ("test_faults.py", "test_batches.py", "test_azure_faults.py")
+    names = ["test_faults.py", "test_batches.py", "test_azure_faults.py"]
+    names += ["test_langfuse_observations.py"]
     tests = "".join(here.with_name(name).read_text(encoding="utf-8") for name in names)
     assert [k for k in get_args(Kind) if f"`{k}`" not in readme] == []
     assert [k for k in get_args(Kind) if f'"{k}"' not in tests] == []
@@ -239,7 +240,7 @@ def test_every_operation_named_in_the_readme_exists() -> None:
     import re
     from pathlib import Path
 
-    from understudy_sandbox.routes import AZURE, OPENAI
+    from understudy_sandbox.routes import AZURE, LANGFUSE, OPENAI
 
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -255,3 +256,4 @@ def test_every_operation_named_in_the_readme_exists() -> None:
     assert openai == {op.name for op in OPENAI if not op.admin}
     own = named("on both data planes, and these of their own:", "All kinds above")
     assert own == {op.name for op in AZURE if not op.admin} - openai
+    assert named("Langfuse's operations:", "All general kinds") == {op.name for op in LANGFUSE}

@@ -249,6 +249,10 @@ def test_faults_play_on_its_operations(langfuse, sandbox, mark, first) -> None:
     assert langfuse.observations(**where(mark)) == []
     sandbox.advance(31)
     assert len(langfuse.observations(**where(mark))) == 1
+    langfuse.write(span(first, **FULL, **{"langfuse.environment": mark}))
+    sandbox.faults({"on": on, "do": "langfuse_parsed_io"})
+    (parsed,) = langfuse.observations(**where(mark), fields="io")
+    assert parsed["input"] == [{"role": "user", "content": "q"}]
 
 
 def test_a_restart_forgets_nothing(tmp_path, first) -> None:

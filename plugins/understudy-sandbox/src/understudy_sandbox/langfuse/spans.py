@@ -59,13 +59,19 @@ def observation(span: Span, *, now: float) -> Doc:
         ),
         "metadata": _metadata(span),
         "model": model,
+        "experiment": _experiment(given),
+        **_generation(own, given),
+        **_context(span),
+    }
+
+
+def _generation(own: dict[str, Any], given: dict[str, Any]) -> Doc:
+    return {
         "modelParameters": _parsed(own.get("model.parameters")) or _parameters(given),
         "usageDetails": _usage(own, given),
         "costDetails": _parsed(own.get("cost_details")) or {},
         "promptName": own.get("prompt.name"),
         "promptVersion": own.get("prompt.version"),
-        "experiment": _experiment(given),
-        **_context(span),
     }
 
 

@@ -27,6 +27,17 @@ if TYPE_CHECKING:
     from understudy_sandbox.state import Doc
 
 _GROUPS = frozenset({"details", "subject", "annotation"})
+_EXACT = (
+    "id",
+    "name",
+    "environment",
+    "configId",
+    "observationId",
+    "traceId",
+    "sessionId",
+    "experimentId",
+)
+_FOLDED = ("source", "dataType")
 
 
 async def create(provider: Provider, request: Request) -> Response:
@@ -49,28 +60,29 @@ async def create(provider: Provider, request: Request) -> Response:
     return json_response({"message": "Accepted"}, status=202)
 
 
-def _fits(request: Request, doc: Doc) -> bool:
+def _fields(doc: Doc) -> dict[str, Any]:
+    """What the list can be asked for, by the parameter's name."""
     subject = doc["subject"]
-    kind, trace = subject["kind"], subject.get("traceId")
-    fields = {
-        "id": doc["id"],
-        "name": doc["name"],
-        "environment": doc["environment"],
-        "configId": doc["configId"],
-        "observationId": subject["id"] if kind == "observation" else None,
-        "traceId": subject["id"] if kind == "trace" else trace,
-        "sessionId": subject["id"] if kind == "session" else None,
-        "experimentId": subject["id"] if kind == "experiment" else None,
+    kind, name = subject["kind"], subject["id"]
+    return {
+        **{field: doc[field] for field in ("id", "name", "environment", "configId")},
+        "source": doc["source"].upper(),
+        "dataType": doc["dataType"],
+        "observationId": name if kind == "observation" else None,
+        "traceId": name if kind == "trace" else subject.get("traceId"),
+        "sessionId": name if kind == "session" else None,
+        "experimentId": name if kind == "experiment" else None,
     }
-    folded = {"source": doc["source"], "dataType": doc["dataType"]}
-    asked_for = {name: names(request, name) for name in fields}
-    folded_for = {name: names(request, name) for name in folded}
-    return all(
-        wanted is None or fields[name] in wanted for name, wanted in asked_for.items()
-    ) and all(
-        wanted is None or folded[name] in {one.upper() for one in wanted}
-        for name, wanted in folded_for.items()
-    )
+
+
+def _wanted(request: Request) -> dict[str, frozenset[str]]:
+    found = {name: names(request, name) for name in (*_EXACT, *_FOLDED)}
+    exact = {name: found[name] for name in _EXACT}
+    folded = {
+        name: None if found[name] is None else frozenset(one.upper() for one in found[name] or ())
+        for name in _FOLDED
+    }
+    return {name: values for name, values in (exact | folded).items() if values is not None}
 
 
 async def listed(provider: Provider, request: Request) -> Response:
@@ -87,9 +99,11 @@ async def listed(provider: Provider, request: Request) -> Response:
         since=asked(query.get("fromTimestamp"), "fromTimestamp", 0),
         until=asked(query.get("toTimestamp"), "toTimestamp", FOREVER),
     )
+    wanted = _wanted(request)
     page: list[Doc] = []
     for doc in found:
-        if _fits(request, doc):
+        fields = _fields(doc)
+        if all(fields[name] in values for name, values in wanted.items()):
             page.append(doc | {"projectId": PROJECT})
             if len(page) > limit:
                 break
