@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from local_kit import make_backend, make_tiny
+from understudy.errors import NotFound
 from understudy_local import processes
 from understudy_local.artifacts import JobFolder, read_json
 from understudy_local.backend import LocalBackend
+from understudy_local.students import locate
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +43,16 @@ def home(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def backend(home: Path) -> LocalBackend:
     return make_backend(home)
+
+
+@pytest.fixture(scope="session")
+def smollm_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this session know: SmolLM2 is trained there once."""
+    pytest.importorskip("trl", reason="needs understudy-local[train]")
+    try:
+        locate("smollm2-135m")
+    except NotFound as error:
+        pytest.skip(str(error))
+    base = tmp_path_factory.getbasetemp()
+    # With pytest-xdist each process has a folder in the session's.
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "smollm"
