@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _Row: TypeAlias = tuple[str, Asked, Prompt | None]
 """Its custom id, what it asks for, and its prompt where it is not refused."""
+_Spoken: TypeAlias = tuple[bytes, bytes, int]
+"""A message and a finish reason as they are written, and the output tokens."""
 _CHUNK = 4096
 _KEPT = 10_000
 _NUMBERS = {"prompt_tokens": 7_000_000_001, "completion_tokens": 7_000_000_002}
@@ -56,7 +58,7 @@ class Answering:
         self._fits, self._model = fits, model
         self._settings = Settings()
         self._form = _row_form(model.name, created)
-        self._said: dict[tuple[Any, ...], tuple[bytes, bytes, int]] = {}
+        self._said: dict[tuple[Any, ...], _Spoken] = {}
 
     def file(self, source: Path, folder: Path, tokens: array[int]) -> Results:
         """Answer every request of a file, in its order.
@@ -67,26 +69,24 @@ class Answering:
             tokens: input tokens of each request.
         """
         inputs, outputs = array("I"), array("I")
+        series = sha256(source.name.encode()).hexdigest()[:24]
         with (
             source.open("rb") as lines,
             tempfile.NamedTemporaryFile(dir=folder, delete=False) as good,
             tempfile.NamedTemporaryFile(dir=folder, delete=False) as bad,
         ):
             while rows := self._read(islice(lines, _CHUNK)):
-                answers = self._answers(rows)
-                made: list[bytes] = []
-                at = len(inputs)
-                for (name, asked, prompt), used in zip(
-                    rows, tokens[at : at + len(rows)], strict=True
-                ):
+                answers, made = self._answers(rows), []
+                for number, (custom, asked, prompt) in enumerate(rows, len(inputs)):
+                    name = f"{series}{number:08x}"
                     if prompt is None:
-                        bad.write(refused_line(name, asked.error))
+                        bad.write(refused_line(custom, name, asked.error))
                         inputs.append(0)
                         outputs.append(0)
                         continue
                     spoken = self._spoken(answers[prompt, asked.as_json], asked)
-                    made.append(self._line(name, used, spoken))
-                    inputs.append(used)
+                    made.append(self._line(name.encode(), custom, tokens[number], spoken))
+                    inputs.append(tokens[number])
                     outputs.append(spoken[2])
                 good.write(b"".join(made))
         return Results.kept(Path(good.name), Path(bad.name), inputs, outputs, folder)
@@ -104,7 +104,7 @@ class Answering:
         answers = answer_prompts(self._fits, self._model, asked) if asked else []
         return dict(zip(asked, answers, strict=True))
 
-    def _spoken(self, answer: Answer, asked: Asked) -> tuple[bytes, bytes, int]:
+    def _spoken(self, answer: Answer, asked: Asked) -> _Spoken:
         key = (answer, str(asked.stop), asked.limit)
         known = self._said.get(key)
         if known is None:
@@ -115,14 +115,13 @@ class Answering:
             self._said[key] = known
         return known
 
-    def _line(self, custom: str, inputs: int, spoken: tuple[bytes, bytes, int]) -> bytes:
+    def _line(self, name: bytes, custom: str, inputs: int, spoken: _Spoken) -> bytes:
         message, finish, outputs = spoken
-        digest = sha256(custom.encode("utf-8", "surrogatepass")).hexdigest().encode()
         return self._form % (
-            digest[:32],
+            name,
             orjson.dumps(custom),
-            digest[32:],
-            digest[16:45],
+            name,
+            name[3:],
             message,
             finish,
             inputs,
@@ -167,9 +166,7 @@ def result(
     }
 
 
-def refused_line(custom: str, error: ApiError | None) -> bytes:
+def refused_line(custom: str, name: str, error: ApiError | None) -> bytes:
     """The row of a request that was refused."""
     assert error is not None
-    digest = sha256(custom.encode("utf-8", "surrogatepass")).hexdigest()
-    row = result(custom, digest[:32], digest[32:], status=error.status, body=error.body)
-    return orjson.dumps(row) + b"\n"
+    return orjson.dumps(result(custom, name, name, status=error.status, body=error.body)) + b"\n"

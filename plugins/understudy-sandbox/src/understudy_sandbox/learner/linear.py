@@ -111,4 +111,5 @@ class Decision:
 
     def choose(self, x: Any) -> list[str]:
         """The best label for every row."""
-        return [str(name) for name in self.classes[self.scores(x).argmax(axis=1)]]
+        names = self.classes.tolist()
+        return [names[i] for i in self.scores(x).argmax(axis=1).tolist()]

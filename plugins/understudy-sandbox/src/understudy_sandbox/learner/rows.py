@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 _CONTEXT_CHARS = 4000
 
+# Prompts and answers are tuples: batches make millions of them, and ask which are equal.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
+
+class Prompt(NamedTuple):
     """What a request asks.
 
     Attributes:
@@ -41,8 +42,7 @@ class Call:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """An assistant's answer: content, function calls, or both."""
 
     content: str | None = None
