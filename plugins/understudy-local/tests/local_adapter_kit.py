@@ -11,22 +11,38 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import SecretStr
 
 from local_kit import fake_student, job_spec
 from understudy.backend import Backend
-from understudy.model import Handle, JobSpec, RemoteState, Rows
+from understudy.model import (
+    BatchStatus,
+    ChatReply,
+    ChatRequest,
+    Handle,
+    JobSpec,
+    RemoteState,
+    RemoteStatus,
+    Rows,
+    Usage,
+)
 from understudy.testing import ManualClock, ProviderAdapter
 from understudy_local import processes
 from understudy_local.artifacts import JobFolder, write_json
 from understudy_local.backend import LocalBackend
+from understudy_local.export.formats import gguf_file
+from understudy_local.export.order import ExportOrder, read_order
+from understudy_local.export.reference import write_answers
 from understudy_local.machine import Machine
 from understudy_local.plugin import understudy_backends
+from understudy_local.serving.batch_work import OUTPUT, answer_all
 from understudy_local.settings import LocalSettings
 from understudy_local.status import STATES, Look
+from understudy_local.students import locate
 from understudy_local.trainers.reporting import Reporter
+from understudy_local.work import Work
 
 SECRET = "hf_conformanceSecret0123456789"
 
@@ -38,6 +54,8 @@ class World:
     calls: int = 0
     placed: int = 0
     faults: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
+    begun: list[Work] = field(default_factory=list)
+    torn: bool = False
 
 
 class WatchedMachine(Machine):
@@ -87,6 +105,62 @@ def say(folder: JobFolder, state: str) -> None:
     write_json(folder.worker, {**me.to_json(), "state": state})
 
 
+class RecordedBackend(LocalBackend):
+    """Its exports and batches are done by the test, and its answers are counted."""
+
+    world: World
+
+    def _meet(self, moment: str) -> None:
+        machine = self.machine
+        assert isinstance(machine, WatchedMachine)
+        machine._meet(moment)
+
+    def complete(self, request: ChatRequest, *, timeout: float) -> ChatReply:
+        self.world.calls += 1
+        return super().complete(request, timeout=timeout)
+
+    def _begin_export(self, work: Work, order: ExportOrder) -> None:
+        self.world.calls += 1
+        super()._begin_export(work, order)
+        self._meet("after-export")
+
+    def _attend_export(self, work: Work) -> None:
+        return
+
+    def poll_export(self, handle: Handle) -> RemoteStatus:
+        self.world.calls += 1
+        return super().poll_export(handle)
+
+    def _begin_batch(self, work: Work, told: Mapping[str, Any]) -> None:
+        self.world.calls += 1
+        self.world.placed += 1
+        super()._begin_batch(work, told)
+        self._meet("after-batch")
+
+    def _attend_batch(self, work: Work) -> None:
+        self.world.begun.append(work)
+
+    def poll_batch(self, handle: Handle) -> BatchStatus:
+        self.world.calls += 1
+        return super().poll_batch(handle)
+
+    def _copy(self, there: BinaryIO, here: BinaryIO) -> None:
+        if self.world.torn:
+            self.world.torn = False
+            here.write(there.read(100))
+            raise OSError(errno.EIO, "cut")
+        super()._copy(there, here)
+
+
+def _echo(request: ChatRequest) -> ChatReply:
+    return ChatReply(
+        message={"role": "assistant", "content": "it is on its way"},
+        finish_reason="stop",
+        usage=Usage(input=4, output=4),
+        model=request.model,
+    )
+
+
 class FolderAdapter(ProviderAdapter):
     """Hands at a folder of the test."""
 
@@ -99,7 +173,8 @@ class FolderAdapter(ProviderAdapter):
 
     def fresh_backend(self) -> Backend:
         settings = LocalSettings(home=self.home, hf_token=SecretStr(SECRET), device="cpu")
-        backend = LocalBackend(name="mine", settings=settings, clock=self.clock)
+        backend = RecordedBackend(name="mine", settings=settings, clock=self.clock)
+        backend.world = self.world
         backend.machine = WatchedMachine(settings, self.world)
         return backend
 
@@ -141,7 +216,11 @@ class FolderAdapter(ProviderAdapter):
                 made = folder.checkpoints / f"checkpoint-{step}"
                 made.mkdir(parents=True, exist_ok=True)
                 (made / "complete").touch()
-        write_json(folder.outcome, {"state": state, "problem": problem, "device_seconds": 1.0})
+            folder.adapter.mkdir(exist_ok=True)
+        told = {"base": "base", "base_model": "tiny", "adapter_sha256": "0" * 64}
+        write_json(
+            folder.outcome, {"state": state, "problem": problem, "device_seconds": 1.0, **told}
+        )
 
     def _fault(self, moment: str, number: int, words: str = "") -> None:
         def fail() -> None:
@@ -166,3 +245,58 @@ class FolderAdapter(ProviderAdapter):
 
     def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
+        for work in self.world.begun:
+            if work.outcome() is None:
+                answer_all(work, _echo, parallel=1)
+
+    def answering(self, backend: Backend, spec: JobSpec) -> str:
+        return "smollm2-135m"
+
+    # -- exports -------------------------------------------------------------------------------
+
+    def count_exports(self) -> int:
+        return len(list(self.home.glob("jobs/*/exports/[!.]*")))
+
+    def lose_export_reply(self) -> None:
+        self._fault("after-export", errno.EINTR)
+
+    def finish_export(self, handle: Handle) -> None:
+        """What the export's process would leave: the files are the bundled student's."""
+        job, _, name = handle.id.partition("/")
+        work = Work(self.home / "jobs" / job / "exports" / name)
+        spec = read_order(work).spec
+        files = []
+        for number, kind in enumerate(spec.formats):
+            path = gguf_file(JobFolder(self.home / "jobs" / job), None, kind)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            path.symlink_to(locate("smollm2-135m").at)
+            told = {"format": kind, "path": f"gguf/{path.name}", "sha256": f"{number:064}"}
+            files.append({**told, "bytes": path.stat().st_size})
+        for source in ("trained", *spec.formats):
+            write_answers(work.path / "answers" / f"{source}.jsonl", iter(["yes"] * spec.rows))
+        work.end("succeeded", model=f"{spec.model}:{spec.serve}", files=files, licence="none")
+
+    def make_export_fail(self, handle: Handle) -> None:
+        job, _, name = handle.id.partition("/")
+        Work(self.home / "jobs" / job / "exports" / name).fail("the disk is full", code="no_disk")
+
+    # -- batches -------------------------------------------------------------------------------
+
+    def batch_model(self, backend: Backend, spec: JobSpec) -> str:
+        return "smollm2-135m"
+
+    def count_batches(self, key: str) -> int:
+        return len(list(self.home.glob(f"batches/{key}")))
+
+    def fail_after_batch(self) -> None:
+        self._fault("after-batch", errno.EIO)
+
+    def lose_batch_reply(self) -> None:
+        self._fault("after-batch", errno.EINTR)
+
+    def break_download(self) -> None:
+        self.world.torn = True
+
+    def lose_batch_files(self, handle: Handle) -> None:
+        (self.home / "batches" / handle.id / OUTPUT).unlink()

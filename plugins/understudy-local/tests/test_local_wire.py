@@ -23,6 +23,8 @@ from understudy_local.serving import batch_rows, wire
 
 JOBS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmatch=True)
 STUDENTS = st.from_regex(r"[a-z0-9.-]{1,20}", fullmatch=True)
+STEPS = st.none() | st.integers(0, 10**6)
+SAMPLING = st.dictionaries(st.sampled_from(["seed", "top_p"]), st.integers())
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -241,7 +241,8 @@ class BatchTests(Base):
         found = _found(batcher, provider, B_KEY, batch_files)
         assert isinstance(found, Found)
         ids = [found.handle.id, *(handle.id for handle in found.surplus)]
-        assert sorted(ids) == sorted([batch.id, second.id])
+        # Where a key has one place, the second start is the first batch.
+        assert sorted(ids) == sorted({batch.id, second.id})
 
     def test_poll_of_a_batch_looks_once_and_never_sleeps(
         self, batcher: SupportsBatch, provider: ProviderAdapter, batch: Handle

@@ -38,7 +38,7 @@ def write_card(
     lines = [
         f"# {card['name']}",
         "",
-        f"A student of {lineage['base_model']}, trained by Understudy ({lineage['method']}).",
+        f"A student of {lineage.get('base_model', 'a model')}, trained by Understudy.",
         "",
         "## Licence",
         f"The base model's: {licence}. The training data may add its own terms.",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from understudy.backend import Clock, FindResult
-from understudy.errors import InvalidData, NotFound
+from understudy.errors import BackendError, InvalidData, NotFound, OutcomeUnknown
 from understudy.model import (
     Absent,
     ExportedFile,
@@ -26,6 +26,7 @@ from understudy_local.export.card import write_card
 from understudy_local.export.formats import FORMATS, FileName
 from understudy_local.export.order import ExportOrder, read_order, to_json
 from understudy_local.export.reference import read_answers
+from understudy_local.machine import told
 from understudy_local.settings import LocalSettings
 from understudy_local.work import Work, attend, begin
 
@@ -63,9 +64,15 @@ class Exporting:
             raise InvalidData(str(error)) from None
         work = self._export_of(spec, key)
         order = ExportOrder(key=key, created_at=self.clock.now(), spec=spec, settings=self.settings)
-        begin(work, to_json(order))
-        self._attend(work)
+        try:
+            self._begin_export(work, order)
+        except OSError as error:
+            raise _untold(error, work) from None
         return _handle(work)
+
+    def _begin_export(self, work: Work, order: ExportOrder) -> None:
+        begin(work, to_json(order))
+        self._attend_export(work)
 
     def find_export(self, spec: ExportSpec, *, key: str) -> FindResult:
         """The folder that is named by the key, there or not."""
@@ -79,14 +86,14 @@ class Exporting:
         """One look; an export that nobody does any more is taken up again."""
         work = self._work(handle)
         work.spec()
-        self._attend(work)
+        self._attend_export(work)
         outcome = work.outcome()
         if outcome is None:
-            told = work.progress()
+            now = work.progress()
             return RemoteStatus(
-                state=RemoteState.RUNNING if "step" in told else RemoteState.QUEUED,
-                raw=str(told.get("doing", "starting")),
-                progress=Progress(step=told.get("step"), total_steps=told.get("total")),
+                state=RemoteState.RUNNING if "step" in now else RemoteState.QUEUED,
+                raw=str(now.get("doing", "starting")),
+                progress=Progress(step=now.get("step"), total_steps=now.get("total")),
             )
         problem = outcome.get("problem")
         return RemoteStatus(
@@ -142,7 +149,7 @@ class Exporting:
             raise NotFound(f"{handle.id!r} is no export of this backend")
         return Work(Home(self.settings.home).job(job).path / "exports" / export)
 
-    def _attend(self, work: Work) -> None:
+    def _attend_export(self, work: Work) -> None:
         threads = read_order(work).settings.threads
         attend(
             work,
@@ -150,6 +157,13 @@ class Exporting:
             max_restarts=self.settings.max_restarts,
             environment={} if threads is None else {"OMP_NUM_THREADS": str(threads)},
         )
+
+
+def _untold(error: OSError, work: Work) -> BackendError:
+    """Trouble of disk or system while an export was started."""
+    if work.path.exists():
+        return OutcomeUnknown(f"{work.path} was made, and then: {error.strerror}; look for it")
+    return told(error, what="begin the export", home=work.path.parent)
 
 
 def _handle(work: Work) -> Handle:

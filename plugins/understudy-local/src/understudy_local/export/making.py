@@ -201,7 +201,7 @@ class Making:
                     continue
             return asked(timeout=_ANSWER_SECONDS).text
         except BackendError as error:
-            raise WorkFailed(f"{served.name} does not answer: {error}", code="garbled") from None
+            raise WorkFailed(f"{served.name} does not answer: {error}", code="no_answer") from None
 
     # -- what was made -------------------------------------------------------------------------
 

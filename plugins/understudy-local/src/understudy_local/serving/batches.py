@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from understudy.backend import FindResult
-from understudy.errors import DataError, NotEligible, NotFound, Unavailable
+from understudy.errors import DataError, NotEligible, NotFound, OutcomeUnknown, Unavailable
 from understudy.model import (
     Absent,
     BatchFiles,
@@ -33,6 +33,7 @@ from understudy.model import (
 )
 from understudy_local.artifacts import Home, folder_id, sha256_of
 from understudy_local.export.order import kept_settings
+from understudy_local.machine import told as trouble
 from understudy_local.serving import batch_rows
 from understudy_local.serving.batch_work import OUTPUT, WISH
 from understudy_local.serving.models import served
@@ -116,7 +117,14 @@ class Batching:
             "requests": spec.requests,
             "settings": kept_settings(self.settings),
         }
-        self._begin_batch(work, told)
+        try:
+            self._begin_batch(work, told)
+        except OSError as error:
+            if not work.path.exists():
+                raise trouble(error, what="begin the batch", home=work.path.parent) from None
+            raise OutcomeUnknown(
+                f"{work.path} was made, and then: {error.strerror}; look for it"
+            ) from None
         return Handle(kind="batch", id=work.id)
 
     def _begin_batch(self, work: Work, told: Mapping[str, Json]) -> None:

@@ -62,14 +62,16 @@ def main(order: Mapping[str, Any]) -> None:
     key = secrets.token_urlsafe(24)
     try:
         server = open_server(order, key=key)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the server has no errors of its own
         write_json(folder / "failure.json", {"message": f"{type(error).__name__}: {error}"})
-        raise
+        # What it has begun to load may keep the process from its end.
+        os._exit(1)
     me = processes.identify()
     assert me is not None
     told = {**me.to_json(), "url": server.listening_address, "key": key, "name": order["name"]}
     _tell(folder / "server.json", told)
-    os.close(order["lock"])
+    for held in order["loading"]:
+        os.close(held)
     while _wanted(server, ending, order["idle"]):
         seen = _asked(server)
         (folder / "server.json").unlink(missing_ok=True)

@@ -4,6 +4,7 @@
 
     HOME/servers/<id of the file>/
       loading.lock   held by the server's process until it answers
+      loading.fifo   closed by it then, which whoever waits can wait for
       server.json    the process, where it listens and its key; gone once it has ended
       failure.json   why it could not start
       output.txt     what it printed
@@ -12,12 +13,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,16 +86,14 @@ def address(home: Home, served: Served, settings: LocalSettings, *, timeout: flo
     deadline = time.monotonic() + timeout
     found = _running(folder)
     if found is None:
-        started = _start(folder, served, settings)
-        if not _wait(folder / "loading.lock", deadline - time.monotonic()):
+        _start(folder, served, settings)
+        if not _wait(folder, deadline - time.monotonic()):
             raise Unavailable(
                 f"{served.name} is loading still after {timeout:.0f} seconds; ask again"
             )
         found = _running(folder)
-        if found is None and started:
-            _explain(folder, served)
     if found is None:
-        raise Unavailable(f"the server of {served.name} has just ended; ask again")
+        raise _trouble(folder, served)
     return found
 
 
@@ -110,8 +110,8 @@ def _running(folder: Path) -> Address | None:
     return Address(url=told["url"], key=told["key"], process=process)
 
 
-def _start(folder: Path, served: Served, settings: LocalSettings) -> bool:
-    """Start the server unless somebody is at it; whether it was us."""
+def _start(folder: Path, served: Served, settings: LocalSettings) -> None:
+    """Start the server unless somebody is at it."""
     if _missing():
         raise NotEligible(
             "xllamacpp is not installed, so no local model answers: pip install "
@@ -122,14 +122,17 @@ def _start(folder: Path, served: Served, settings: LocalSettings) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        return False
+        return
+    pipe = os.open(_fifo(folder), os.O_RDWR | os.O_NONBLOCK)
     try:
         if _running(folder) is None:
             (folder / "failure.json").unlink(missing_ok=True)
-            _spawn(folder, order_of(folder, served, settings) | {"lock": lock}, lock)
+            order = order_of(folder, served, settings)
+            _spawn(folder, order, loading=(lock, pipe))
     finally:
-        os.close(lock)  # the child holds it on
-    return True
+        # The server's process holds them on.
+        os.close(lock)
+        os.close(pipe)
 
 
 def _missing() -> bool:
@@ -161,50 +164,71 @@ def default_threads() -> int:
     return int(told) if told.isdigit() and int(told) else psutil.cpu_count(logical=False) or 1
 
 
-def _spawn(folder: Path, order: dict[str, object], lock: int) -> None:
+def _spawn(folder: Path, order: dict[str, object], *, loading: tuple[int, int]) -> None:
+    told = {**order, "loading": loading}
     with (folder / "output.txt").open("wb") as out:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [
                 sys.executable,
                 "-m",
                 "understudy_local.serving.host",
-                orjson.dumps(order).decode(),
+                orjson.dumps(told).decode(),
             ],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=(lock,),
+            pass_fds=loading,
         )
     _children[:] = [child for child in _children if child.poll() is None]
     _children.append(process)
 
 
-def _wait(lock: Path, seconds: float) -> bool:
-    """Until the server's process has let go of ``lock``, by answering or by ending."""
-    held = os.open(lock, os.O_RDWR)
+def _wait(folder: Path, seconds: float) -> bool:
+    """Until the server's process has let go of its lock, by answering or by ending.
 
-    def block() -> None:
-        fcntl.flock(held, fcntl.LOCK_SH)
-        os.close(held)
+    The kernel has no lock with a time limit. So the process holds the end of a pipe as well, and
+    closes it after the lock: a pipe can be waited for.
+    """
+    pipe = os.open(_fifo(folder), os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not _is_locked(folder):
+            return True
+        closed = select.poll()
+        closed.register(pipe, select.POLLHUP)
+        closed.poll(max(seconds, 0.0) * 1000)
+        return not _is_locked(folder)
+    finally:
+        os.close(pipe)
 
-    # The kernel has no lock with a time limit; a thread that waits has one.
-    waiting = threading.Thread(target=block, name="loading", daemon=True)
-    waiting.start()
-    waiting.join(max(seconds, 0.0))
-    return not waiting.is_alive()
+
+def _fifo(folder: Path) -> Path:
+    path = folder / "loading.fifo"
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(path, 0o600)
+    return path
 
 
-def _explain(folder: Path, served: Served) -> None:
-    for child in _children:
-        child.poll()
+def _is_locked(folder: Path) -> bool:
+    lock = os.open(folder / "loading.lock", os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _trouble(folder: Path, served: Served) -> InvalidData | Unavailable:
+    """Why nobody answers although nobody is loading."""
     told = read_json(folder / "failure.json")
     if told is not None:
-        raise InvalidData(
+        return InvalidData(
             f"{served.path} cannot be served ({told['message']}); {folder / 'output.txt'} says "
             "more. If the file is damaged, remove it and export again"
         )
-    raise Unavailable(
+    return Unavailable(
         f"the server of {served.name} ended before it answered; {folder / 'output.txt'} says why. "
         "If the system killed it for memory, free some or serve a smaller format"
     )
