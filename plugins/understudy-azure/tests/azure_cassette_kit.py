@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from azure_kit import MODEL, Clock, FakeTokens, rows_of, wanted
+from azure_kit import MODEL, FakeTokens, wanted
 from openai_cassette_kit import Steering
+from openai_kit import Clock, rows_of
 from understudy.errors import AuthError, NotFound, OutcomeUnknown, QuotaError
 from understudy.model import ChatRequest, Found, Handle, JobSpec, RemoteState
 from understudy_azure.backend import AzureBackend

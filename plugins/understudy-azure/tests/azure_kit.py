@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
-import openai
 from pydantic import SecretStr
 
-from understudy.model import DeploymentSpec, Handle, Rows
+import openai_kit
+from openai_kit import Clock
+from understudy.model import DeploymentSpec
 from understudy_azure.backend import AzureBackend
 from understudy_azure.settings import AzureSettings
 
@@ -24,16 +24,6 @@ TOKEN = "eyPlanted.token.0123456789"
 ENDPOINT = "https://unit.openai.azure.com"
 MODEL = "gpt-4o-mini-2024-07-18"
 TUNED = f"{MODEL}.ft-0e208cf33a6a466994aff31a08aba678-unit"
-JOB = Handle(kind="job", id="ftjob-1", data={"created_at": 1_700_000_001})
-JOBS = "/fine_tuning/jobs"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 1_800_000_000.0
-
-    def now(self) -> float:
-        return self.time
 
 
 class FakeTokens:
@@ -60,30 +50,14 @@ class FakeTokens:
         return
 
 
-class Wire:
-    """Answers requests of the data plane from a script; the last reply again and again."""
+class Wire(openai_kit.Wire):
+    """The data plane of either surface, from a script."""
 
-    def __init__(self) -> None:
-        self.requests: list[httpx2.Request] = []
-        self.script: dict[tuple[str, str], list[Any]] = {}
+    def stem(self, path: str) -> str:
+        return path.removeprefix("/openai").removeprefix("/v1")
 
-    def on(self, method: str, path: str, *replies: Any) -> None:
-        self.script[method, path] = list(replies)
-
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        request.read()
-        self.requests.append(request)
-        path = request.url.path.removeprefix("/openai").removeprefix("/v1")
-        replies = self.script.get((request.method, path))
-        if not replies:
-            return refusal(404, "Resource not found", "404")
-        reply = replies[0] if len(replies) == 1 else replies.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply if isinstance(reply, httpx2.Response) else httpx2.Response(200, json=reply)
-
-    def body(self, index: int = -1) -> Any:
-        return json.loads(self.requests[index].content)
+    def missing(self, path: str) -> httpx2.Response:
+        return refusal(404, "Resource not found", "404")
 
 
 def refusal(status: int, message: str, code: str, **headers: str) -> httpx2.Response:
@@ -91,19 +65,8 @@ def refusal(status: int, message: str, code: str, **headers: str) -> httpx2.Resp
     return httpx2.Response(status, json={"error": error}, headers=headers)
 
 
-class Direct(httpx2.BaseTransport):
-    def __init__(self, answer: Callable[[httpx2.Request], httpx2.Response]) -> None:
-        self._answer = answer
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        return self._answer(request)
-
-
-class FakeWireBackend(AzureBackend):
-    wire: Wire
-
-    def transport(self) -> httpx2.Client:
-        return openai.DefaultHttpxClient(follow_redirects=False, transport=Direct(self.wire))
+class FakeWireBackend(openai_kit.OnWire, AzureBackend):
+    """Azure's backend without a socket for its data plane."""
 
 
 def make_backend(wire: Wire | None = None, **settings: Any) -> Any:
@@ -114,25 +77,6 @@ def make_backend(wire: Wire | None = None, **settings: Any) -> Any:
     backend.tokens = fake  # type: ignore[assignment]
     backend.arm._tokens = fake  # type: ignore[assignment]
     return backend
-
-
-def rows_of(path: Path, *, count: int = 12) -> Rows:
-    lines = [
-        json.dumps(
-            {
-                "messages": [
-                    {"role": "user", "content": f"order number {number}"},
-                    {"role": "assistant", "content": "yes" if number % 2 else "no"},
-                ]
-            }
-        )
-        for number in range(count)
-    ]
-    data = "".join(f"{line}\n" for line in lines).encode()
-    path.write_bytes(data)
-    return Rows(
-        path=str(path), sha256="0" * 64, rows=count, tokens=count * 20, longest=20, bytes=len(data)
-    )
 
 
 def job(number: int = 1, **fields: Any) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from azure_kit import MODEL, rows_of
+from azure_kit import MODEL
 from openai_adapter_kit import BATCH, SandboxAdapter
+from openai_adapter_kit import STATUSES as OPENAI
+from openai_kit import rows_of
 from openai_sandbox_kit import SteppedSandbox, ThreadSandbox
 from understudy.backend import Backend
 from understudy.model import DeploymentSpec, Handle, JobSpec, RemoteState, UploadReady
@@ -23,26 +25,15 @@ from understudy_sandbox.azure.settings import (
     SUBSCRIPTION,
     TENANT,
 )
-from understudy_sandbox.config import Timings
 
 PUT = "arm.deployments.create_or_update"
 CREATE = "fine_tuning.jobs.create"
 STATUSES = {
+    **{raw: state for raw, state in OPENAI.items() if state is not RemoteState.QUEUED},
     "created": RemoteState.QUEUED,
     "pending": RemoteState.QUEUED,
-    "running": RemoteState.RUNNING,
-    "pausing": RemoteState.PAUSING,
-    "paused": RemoteState.PAUSED,
     "resuming": RemoteState.RESUMING,
-    "succeeded": RemoteState.SUCCEEDED,
-    "failed": RemoteState.FAILED,
-    "cancelled": RemoteState.CANCELLED,
 }
-
-
-def thread_sandbox(**options: Any) -> ThreadSandbox:
-    timings = Timings(processing=0.0, validating=2, queued=3, running=20, pausing=0.5)
-    return ThreadSandbox(**{"timings": timings, **options})
 
 
 def settings_for(sandbox: SteppedSandbox, **given: Any) -> AzureSettings:

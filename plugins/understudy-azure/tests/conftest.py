@@ -15,7 +15,8 @@ from understudy.model import JobSpec
 sys.path.insert(0, str(Path(__file__).parents[2] / "understudy-openai" / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from azure_kit import MODEL, Manager, Wire, arm_backend, make_backend, managed, rows_of
+from azure_kit import Manager, Wire, arm_backend, make_backend, managed
+from openai_kit import unit_spec
 
 
 @pytest.fixture
@@ -52,15 +53,7 @@ def deployer(manager: Manager) -> Iterator[Any]:
 
 @pytest.fixture
 def spec(tmp_path: Path) -> JobSpec:
-    return JobSpec(
-        base_model=MODEL,
-        method="supervised",
-        training=rows_of(tmp_path / "train.jsonl"),
-        hyperparameters={"n_epochs": 2},
-        suffix="unit",
-        seed=7,
-        metadata={"team": "search"},
-    )
+    return unit_spec(tmp_path)
 
 
 # -- a real server -------------------------------------------------------------------------------
@@ -77,9 +70,10 @@ def shared_sandbox() -> Iterator[Any]:
 
 @pytest.fixture
 def sandbox(shared_sandbox: Any) -> Iterator[Any]:
-    shared_sandbox.faults()
-    yield shared_sandbox
-    shared_sandbox.faults()
+    from openai_sandbox_kit import rules_taken_away
+
+    with rules_taken_away(shared_sandbox):
+        yield shared_sandbox
     shared_sandbox.finish()
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from azure_kit import JOBS, MODEL, TOKEN, TUNED, Manager, Wire, arm_backend, make_backend, wanted
+from azure_kit import MODEL, TOKEN, TUNED, Manager, Wire, arm_backend, make_backend, wanted
 from azure_kit import shown as shown_deployment
+from openai_kit import JOBS
 from understudy.errors import (
     AuthError,
     InvalidData,

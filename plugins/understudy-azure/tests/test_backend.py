@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from azure_kit import ENDPOINT, JOB, JOBS, KEY, TOKEN, TUNED, Wire, job, make_backend, refusal
+from azure_kit import ENDPOINT, KEY, TOKEN, TUNED, Wire, job, make_backend, refusal
+from openai_kit import JOB, JOBS
 from understudy.errors import AuthError, NotFound, OutcomeUnknown, RateLimited, Unavailable
 from understudy.model import Absent, ChatRequest, Found, Handle, JobSpec, RemoteState
 

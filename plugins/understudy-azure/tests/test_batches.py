@@ -12,9 +12,9 @@ import pytest
 pytest.importorskip("understudy_sandbox", reason="needs the sandbox plugin")
 
 from azure_kit import MODEL
-from azure_sandbox_kit import backend_of, settings_for, thread_sandbox
+from azure_sandbox_kit import backend_of, settings_for
 from openai_batch_kit import batch_spec, ended, replies, started
-from openai_sandbox_kit import ThreadSandbox
+from openai_sandbox_kit import ThreadSandbox, thread_sandbox
 from understudy.errors import NotEligible
 from understudy.model import BatchSpec, DeploymentSpec, Handle, RemoteState, UploadPending
 from understudy_azure.backend import AzureBackend

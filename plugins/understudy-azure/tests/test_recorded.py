@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
 
+from recorded_kit import NOTEBOOKS, notebook_objects
 from understudy.model import RemoteState, UploadReady
 from understudy_azure import wire
 from understudy_azure.params import base_model, training_type
@@ -20,8 +16,9 @@ from understudy_openai.wire import file_record, job_handle, job_status, upload_s
 from understudy_openai.wire_batch import batch_record
 from understudy_openai.wire_values import time
 
-PAGE = Path(__file__).parents[4] / "shared" / "recorded" / "azure_notebook_outputs.txt"
-pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason=f"no recorded outputs at {PAGE}")
+pytestmark = pytest.mark.skipif(
+    not NOTEBOOKS.is_file(), reason=f"no recorded outputs at {NOTEBOOKS}"
+)
 
 # By hand from the page: id, status, model, tokens, day of creation.
 JOBS = {
@@ -45,27 +42,12 @@ TIERS = {"globalStandard": "GlobalStandard", "developerTier": "developerTier"}
 
 
 def text() -> str:
-    return PAGE.read_text(encoding="utf-8")
-
-
-def printed() -> Iterator[dict[str, Any]]:
-    """The objects on the page, as JSON or as Python; those that were cut off are passed over."""
-    page = text()
-    for match in re.finditer(r"^\{", page, re.MULTILINE):
-        piece = page[match.start() :]
-        try:
-            yield json.JSONDecoder().raw_decode(piece)[0]
-        except json.JSONDecodeError:
-            end = re.search(r"\}\s*$", piece, re.MULTILINE)
-            try:
-                yield ast.literal_eval(piece[: end.end()] if end else "")
-            except (ValueError, SyntaxError):
-                continue
+    return NOTEBOOKS.read_text(encoding="utf-8")
 
 
 def test_jobs() -> None:
     seen = {}
-    for body in printed():
+    for body in notebook_objects():
         if body.get("object") == "fine_tuning.job":
             status, handle = job_status(body), job_handle(body)
             day = datetime.fromtimestamp(handle.data["created_at"], UTC).date().isoformat()
@@ -84,13 +66,13 @@ def test_jobs() -> None:
 
 
 def test_files_and_batches() -> None:
-    files = [body for body in printed() if body.get("object") == "file"]
+    files = [body for body in notebook_objects() if body.get("object") == "file"]
     assert len(files) == 5
     for body in files:
         record = file_record(body)
         assert (record.id, record.bytes) == (body["id"], body["bytes"])
         assert upload_status([record], wire.READY_FILES) == UploadReady()
-    (batch,) = [body for body in printed() if body.get("object") == "batch"]
+    (batch,) = [body for body in notebook_objects() if body.get("object") == "batch"]
     record = batch_record(batch)
     assert record.status.state is RemoteState.QUEUED
     assert (record.output_file, record.error_file) == (None, None)
@@ -106,7 +88,11 @@ def test_statuses_and_dates_of_printed_tables() -> None:
     assert states == {"queued", "running", "succeeded"}
     dates = re.findall(r"^\d\s+ftjob-\w+\s+(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", page, re.MULTILINE)
     assert len(dates) == 10
-    known = {str(body.get("id")): body["created_at"] for body in printed() if "created_at" in body}
+    known = {
+        str(body.get("id")): body["created_at"]
+        for body in notebook_objects()
+        if "created_at" in body
+    }
     assert time(dates[0]) == known["ftjob-70b83bfc4a2548b081bd3634f63f2503"]
     assert time(dates[1]) == known["ftjob-70ee3e37776e4428b20685fcd0728abb"]
 

@@ -14,7 +14,7 @@ from understudy.model import JobSpec
 # Tests are imported by path (importlib mode), which puts no folder on the path for helpers.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from openai_kit import Wire, make_backend, rows_of
+from openai_kit import Wire, make_backend, unit_spec
 
 
 @pytest.fixture
@@ -31,12 +31,4 @@ def backend(wire: Wire) -> Iterator[Any]:
 
 @pytest.fixture
 def spec(tmp_path: Path) -> JobSpec:
-    return JobSpec(
-        base_model="gpt-4o-mini-2024-07-18",
-        method="supervised",
-        training=rows_of(tmp_path / "train.jsonl"),
-        hyperparameters={"n_epochs": 2},
-        suffix="unit",
-        seed=7,
-        metadata={"team": "search"},
-    )
+    return unit_spec(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ class SandboxAdapter(ProviderAdapter):
         settings = OpenAISettings(api_key=SecretStr(SECRET), base_url=self.sandbox.url)
         self.made.append(OpenAIBackend(name="mine", settings=settings, clock=ManualClock()))
         return self.made[-1]
+
+    def lent(self) -> Iterator[ProviderAdapter]:
+        """It, for a fixture; the backends that it made are closed afterwards."""
+        yield self
+        for backend in self.made:
+            backend.close()
 
     def spec(self, folder: Path) -> JobSpec:
         rows = chat_rows(folder / "train.jsonl")

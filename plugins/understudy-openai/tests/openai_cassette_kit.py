@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 import vcr
+import yaml
 from pydantic import SecretStr
 from vcr.request import Request
 
@@ -102,6 +105,36 @@ def recorder(mode: str, folder: Path = FOLDER) -> Any:
         filter_headers=["authorization", "api-key", "cookie", "set-cookie", "openai-organization"],
         decode_compressed_response=True,
     )
+
+
+def taped(tape: Path) -> list[dict[str, Any]]:
+    """The requests and replies on a cassette."""
+    return list(yaml.safe_load(tape.read_text(encoding="utf-8"))["interactions"])
+
+
+def replayed(tape: Path, scenario: Callable[..., None], backend: Any, folder: Path) -> None:
+    """Play ``scenario`` against its cassette; all of it must be asked for."""
+    with recorder("none", tape.parent).use_cassette(tape.name) as kept:
+        assert len(kept) > 0
+        scenario(backend, Still(), folder)
+        assert kept.all_played
+        assert kept.play_count == len(kept)
+    backend.close()
+
+
+def record(
+    tape: Path,
+    scenario: Callable[..., None],
+    backend_of: Callable[[Any], Any],
+    sandbox: AbstractContextManager[Any],
+) -> None:
+    """Play ``scenario`` against a sandbox of its own, and keep the traffic."""
+    tape.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sandbox as running:
+        backend = backend_of(running)
+        with recorder("all", tape.parent).use_cassette(tape.name):
+            scenario(backend, running, Path(folder))
+        backend.close()
 
 
 def backend_at(url: str, key: str) -> OpenAIBackend:

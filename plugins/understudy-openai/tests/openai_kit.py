@@ -1,4 +1,4 @@
-"""A backend whose wire is a function: no socket, every request kept."""
+"""A backend whose wire is a function: no socket, every request kept. Azure's kit builds on it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ import httpx2
 import openai
 from pydantic import SecretStr
 
-from understudy.model import Handle, Rows
+from understudy.model import Handle, JobSpec, Rows
 from understudy_openai import OpenAIBackend, OpenAISettings
 
 KEY = "sk-test-planted-0123456789"
 
 
 class Clock:
+    def __init__(self) -> None:
+        self.time = 1_800_000_000.0
+
     def now(self) -> float:
-        return 1_800_000_000.0
+        return self.time
 
 
 class Wire:
@@ -35,16 +38,24 @@ class Wire:
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         request.read()
         self.requests.append(request)
-        path = request.url.path.removeprefix("/v1")
+        path = self.stem(request.url.path)
         replies = self.script.get((request.method, path))
         if not replies:
-            missing: httpx2.Response = error(404, f"no such path {path}")
-            return missing
+            return self.missing(path)
         reply = replies[0] if len(replies) == 1 else replies.pop(0)
         reply = reply(request) if callable(reply) else reply
         if isinstance(reply, Exception):
             raise reply
         return reply if isinstance(reply, httpx2.Response) else httpx2.Response(200, json=reply)
+
+    def stem(self, path: str) -> str:
+        """The part of a path that scripts name."""
+        return path.removeprefix("/v1")
+
+    def missing(self, path: str) -> httpx2.Response:
+        """What the provider says of a path that it does not have."""
+        reply: httpx2.Response = error(404, f"no such path {path}")
+        return reply
 
     def count(self, method: str, path: str) -> int:
         return sum(r.method == method and r.url.path == f"/v1{path}" for r in self.requests)
@@ -70,7 +81,9 @@ class Direct(httpx2.BaseTransport):
         return self._answer(request)
 
 
-class FakeWireBackend(OpenAIBackend):
+class OnWire(OpenAIBackend):
+    """A backend, or one derived from it, without a socket."""
+
     wire: Wire
 
     def transport(self) -> httpx2.Client:
@@ -80,7 +93,7 @@ class FakeWireBackend(OpenAIBackend):
 
 def make_backend(wire: Callable[[httpx2.Request], httpx2.Response], **settings: Any) -> Any:
     chosen = OpenAISettings(**{"api_key": SecretStr(KEY), **settings})
-    backend = FakeWireBackend(name="openai", settings=chosen, clock=Clock())
+    backend = OnWire(name="openai", settings=chosen, clock=Clock())
     backend.wire = wire  # type: ignore[assignment]
     return backend
 
@@ -102,6 +115,19 @@ def rows_of(path: Path, *, count: int = 12, words: str = "order") -> Rows:
     path.write_bytes(data)
     return Rows(
         path=str(path), sha256="0" * 64, rows=count, tokens=count * 20, longest=20, bytes=len(data)
+    )
+
+
+def unit_spec(folder: Path) -> JobSpec:
+    """A small job with all that a user may say of one."""
+    return JobSpec(
+        base_model="gpt-4o-mini-2024-07-18",
+        method="supervised",
+        training=rows_of(folder / "train.jsonl"),
+        hyperparameters={"n_epochs": 2},
+        suffix="unit",
+        seed=7,
+        metadata={"team": "search"},
     )
 
 

@@ -7,12 +7,14 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import uvicorn
 
-from understudy_sandbox.config import Config
+from understudy_sandbox.config import Config, Timings
 from understudy_sandbox.launch import Sandbox
 from understudy_sandbox.server import build_app
 from understudy_sandbox.wire import Protocol
@@ -111,3 +113,17 @@ class ThreadSandbox(SteppedSandbox):
     def __exit__(self, *exc: object) -> None:
         super().__exit__(*exc)
         self._folder.cleanup()
+
+
+def thread_sandbox(**options: Any) -> ThreadSandbox:
+    """One whose jobs pass through every status, and take no time to be taken in."""
+    timings = Timings(processing=0.0, validating=2, queued=3, running=20, pausing=0.5)
+    return ThreadSandbox(**{"timings": timings, **options})
+
+
+@contextmanager
+def rules_taken_away(sandbox: SteppedSandbox) -> Iterator[SteppedSandbox]:
+    """No fault of another test, and none left to the next."""
+    sandbox.faults()
+    yield sandbox
+    sandbox.faults()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import base64
 import gzip
 import json
@@ -10,18 +9,18 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from recorded_kit import RECORDED as ROOT
+from recorded_kit import notebook_objects
 from understudy.errors import AuthError, BackendError, InvalidData, NotFound, RateLimited
 from understudy.model import RemoteState, UploadFailed, UploadPending, UploadReady
 from understudy_openai import Failure, lists, to_error, wire
 from understudy_openai.wire_batch import batch_record
 
-ROOT = Path(__file__).parents[4] / "shared" / "recorded"
 pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason=f"no recorded traffic in {ROOT}")
 
 # Written by hand from the raw words, not taken from the plugin's own tables.
@@ -82,21 +81,6 @@ def interactions() -> Iterator[tuple[str, int, str, Any]]:
             body = decoded(response)
             if body is not None:
                 yield path.name, code, one["request"]["uri"], body
-
-
-def notebook_objects() -> Iterator[Any]:
-    """Objects printed in notebooks, as JSON or as Python; those cut off are passed over."""
-    text = (ROOT / "azure_notebook_outputs.txt").read_text(encoding="utf-8")
-    for match in re.finditer(r"^\{", text, re.MULTILINE):
-        piece = text[match.start() :]
-        try:
-            yield json.JSONDecoder().raw_decode(piece)[0]
-        except json.JSONDecodeError:
-            end = re.search(r"\}\s*$", piece, re.MULTILINE)
-            try:
-                yield ast.literal_eval(piece[: end.end()] if end else piece)
-            except (ValueError, SyntaxError):
-                continue
 
 
 def objects(body: Any) -> Iterator[dict[str, Any]]:

@@ -38,7 +38,7 @@ from understudy_openai import OpenAIBackend, OpenAISettings
 
 pytest.importorskip("understudy_sandbox", reason="needs the sandbox plugin")
 
-from openai_sandbox_kit import QUICK, SECRET, SteppedSandbox
+from openai_sandbox_kit import QUICK, SECRET, SteppedSandbox, rules_taken_away
 
 CREATE, RETRIEVE = "fine_tuning.jobs.create", "fine_tuning.jobs.retrieve"
 
@@ -51,9 +51,8 @@ def shared() -> Iterator[SteppedSandbox]:
 
 @pytest.fixture
 def sandbox(shared: SteppedSandbox) -> Iterator[SteppedSandbox]:
-    shared.faults()
-    yield shared
-    shared.faults()
+    with rules_taken_away(shared):
+        yield shared
 
 
 @pytest.fixture
