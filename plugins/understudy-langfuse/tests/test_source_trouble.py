@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
+import orjson
 import pytest
 
 from langfuse_kit import Waits, asked, root, seed, settings, source
@@ -190,3 +194,44 @@ def test_a_list_in_an_unknown_form_is_told(sandbox, of, monkeypatch):
     monkeypatch.setattr(made._connection, "get", lambda *_, **__: {"items": []})
     with pytest.raises(InvalidData, match="in a form that this plugin does not know"):
         taken(made)
+
+
+@pytest.fixture
+def canned():
+    """A server that answers every request with the bytes it is given, by path."""
+
+    class Handler(BaseHTTPRequestHandler):
+        replies: ClassVar[dict[str, bytes]] = {}
+
+        def do_GET(self) -> None:
+            body = self.replies[urlsplit(self.path).path]
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", Handler.replies
+        server.shutdown()
+        thread.join()
+
+
+def test_half_a_character_does_not_end_the_pull(canned, of):
+    """As a server in JavaScript writes a text that was cut within a character."""
+    url, replies = canned
+    row = (
+        rb'{"id": "o", "traceId": "t", "startTime": "2026-01-01T00:00:00Z", "type": "GENERATION", '
+        rb'"input": "[{\"role\": \"user\", \"content\": \"cut \\ud83d\"}]", '
+        rb'"output": "a \ud83d", "metadata": {"n": "\udc00"}}'
+    )
+    replies["/api/public/v2/observations"] = rb'{"data": [' + row + rb'], "meta": {}}'
+    replies["/api/public/v3/scores"] = b'{"data": [], "meta": {}}'
+    ((found,),) = (page.records for page in of(settings_of={"base_url": url}).pages(None))
+    assert found.value["messages"] == [{"role": "user", "content": "cut ?"}]
+    assert found.value["response"]["message"]["content"] == "a ?"
+    assert orjson.dumps(found.value)

@@ -15,6 +15,7 @@ import tenacity
 from understudy.backend import Clock
 from understudy.errors import BackendError, InvalidData, NotFound, TransientError, Unavailable
 from understudy_langfuse.settings import LangfuseSettings
+from understudy_langfuse.shapes import parsed
 from understudy_langfuse.wire_errors import refusal, unreadable
 
 __all__ = ["Connection", "Refused"]
@@ -112,8 +113,8 @@ class Connection:
         said: Any = reply.text
         readable = True
         try:
-            said = orjson.loads(reply.content) if reply.content else {}
-        except orjson.JSONDecodeError:
+            said = parsed(reply.content) if reply.content else {}
+        except ValueError:
             readable = False
         if not reply.is_success or not readable:
             raise Refused(reply.status_code, said, reply.headers)

@@ -18,6 +18,7 @@ __all__ = [
     "is_object",
     "kind_of",
     "objects",
+    "parsed",
 ]
 
 Object = dict[str, Any]
@@ -49,17 +50,24 @@ def decoded(value: Any) -> Any:
         if not isinstance(found, str) or found.lstrip()[:1] not in {"{", "[", '"'}:
             break
         try:
-            found = _loads(found)
+            found = parsed(found)
         except ValueError:
             break
     return found if isinstance(found, dict | list) else value
 
 
-def _loads(text: str) -> Any:
+def parsed(text: str | bytes) -> Any:
+    """The JSON value of a text; half characters in it become question marks.
+
+    JavaScript writes those when it cuts a text in the middle of a character: one of them must not
+    make the rest unreadable.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        # Half a character, as JavaScript writes it when it cuts a text: the rest is still good.
         whole = json.dumps(json.loads(text), ensure_ascii=False)
         return orjson.loads(encodable(whole))
 
