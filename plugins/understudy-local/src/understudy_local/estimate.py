@@ -3,8 +3,12 @@
 Memory is a sum of parts, all in bytes::
 
     runtime      what Python, torch and the libraries hold before any weight is there
-    weights      the student: 4 a weight in float32 (CPU), 2 in bfloat16 (GPU), about .6 or 1.1 in
-                 4 or 8 bits, where the token tables stay in bfloat16
+    weights      the student: 4 a weight in float32 (CPU) and 2 more where it computes in bfloat16
+                 (casts are kept for the way back), 2 in bfloat16 (GPU), about .6 or 1.1 in 4 or 8
+                 bits, where the token tables stay in bfloat16
+    mapped       on a CPU, the pages of the weights' file (4 a weight): they count as ours in every
+                 peak, but the system takes them back when it needs them, so nothing is refused
+                 for them
     adapter      16 a LoRA weight: itself, its gradient, and AdamW's two moments, in float32
     activations  what a step keeps for the way back, a token of the batch:
                    every layer:  KEPT * (8 * hidden + 3 * intermediate), 2 or 4 bytes each;
@@ -35,7 +39,7 @@ from understudy_local.students import Shape, Source, locate, shape_of, students
 __all__ = ["Need", "disk", "estimate", "memory", "seconds", "shortage"]
 
 GIB = 1 << 30
-_RUNTIME = {"cpu": 0.95 * GIB, "cuda": 1.2 * GIB}
+_RUNTIME = {"cpu": 1.15 * GIB, "cuda": 1.2 * GIB}
 _WEIGHT = {"none": {"cpu": 4.0, "cuda": 2.0}, "8bit": {"cuda": 1.1}, "4bit": {"cuda": 0.6}}
 _ADAPTER = 16
 _KEPT = 1.6
@@ -47,10 +51,11 @@ _SPEED = {"cpu": 50e9, "cuda": 40e12}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Need:
-    """Bytes by part; ``total`` is what is planned for."""
+    """Bytes by part; ``total`` is the peak to expect, ``least`` what cannot be done without."""
 
     runtime: float
     weights: float
+    mapped: float
     adapter: float
     activations: float
     logits: float
@@ -58,6 +63,11 @@ class Need:
     @property
     def total(self) -> int:
         """The sum with a margin of a tenth on what training itself takes."""
+        return int(self.least + self.mapped)
+
+    @property
+    def least(self) -> int:
+        """The sum without what the system takes back under pressure."""
         changing = self.adapter + self.activations + self.logits
         return int(self.runtime + self.weights + changing * _MARGIN)
 
@@ -83,6 +93,7 @@ def memory(shape: Shape, params: LocalParams, *, method: str, longest: int, kind
     return Need(
         runtime=_RUNTIME[kind],
         weights=_weights(shape, params, kind),
+        mapped=4.0 * shape.params if kind == "cpu" else 0.0,
         adapter=_ADAPTER * _adapter_weights(shape, params.lora_rank),
         activations=kept,
         logits=logits,
@@ -91,6 +102,8 @@ def memory(shape: Shape, params: LocalParams, *, method: str, longest: int, kind
 
 def _weights(shape: Shape, params: LocalParams, kind: str) -> float:
     each = _WEIGHT[params.quantize].get(kind, 4.0)
+    if kind == "cpu" and params.precision != "float32":
+        each += 2.0
     if params.quantize == "none":
         return shape.params * each
     tables = min(2.0 * shape.vocab * shape.hidden, shape.params)
@@ -191,11 +204,11 @@ def _memory_shortage(
 ) -> Iterator[Problem]:
     longest = spec.training.longest
     need = memory(shape, params, method=spec.method, longest=longest, kind=kind)
-    if need.total <= have.total:
+    if need.least <= have.total:
         return
     yield Problem(
         field="base_model",
-        message=f"{spec.base_model} would need {need.total / GIB:.1f} GiB, and {have.name} has "
+        message=f"{spec.base_model} would need {need.least / GIB:.1f} GiB, and {have.name} has "
         f"{have.total / GIB:.1f}",
         fix=_nearest(spec, params, shape, kind, have),
     )
@@ -229,7 +242,7 @@ def _nearest(spec: JobSpec, params: LocalParams, shape: Shape, kind: str, have: 
 def _fits(spec: JobSpec, params: LocalParams, shape: Shape, kind: str, have: Memory) -> bool:
     longest = spec.training.longest
     need = memory(shape, params, method=spec.method, longest=longest, kind=kind)
-    return need.total <= have.total
+    return need.least <= have.total
 
 
 def _room(place: Path) -> int:
