@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -97,6 +97,7 @@ def test_each_method_has_a_learning_rate():
     assert LocalParams(learning_rate=0.5).rate("bond") == 0.5
 
 
+@settings(deadline=None)
 @given(
     rows=st.integers(1, 10_000),
     batch=st.integers(1, 64),

@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 from decimal import Decimal
+from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local_kit import CHATML, fake_student, job_spec, make_backend, until
@@ -54,6 +55,7 @@ def test_one_word_for_where_a_job_is(seen, word):
     assert word_of(seen) == word
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     state=st.sampled_from(["queued", "running", "paused", "stopped", "anything"]),
     cancel=st.booleans(),
@@ -194,13 +196,16 @@ def test_slots_are_gpus_or_the_cpu(monkeypatch):
         devices._cuda.cache_clear()
 
 
+@cache
+def _template():
+    return pytest.importorskip("jinja2").Template(CHATML)
+
+
 class Letters:
     """A tokenizer of single letters that renders ChatML."""
 
     def apply_chat_template(self, messages, **asked):
-        import jinja2
-
-        text = jinja2.Template(CHATML).render(
+        text = _template().render(
             messages=messages, add_generation_prompt=asked["add_generation_prompt"]
         )
         return [ord(letter) for letter in text]
@@ -209,6 +214,7 @@ class Letters:
 TEXT = st.text(min_size=1, max_size=12)
 
 
+@settings(deadline=None, max_examples=50)
 @given(asked=TEXT, answer=TEXT, earlier=st.lists(TEXT, max_size=2))
 def test_only_the_answer_is_learnt(asked, answer, earlier):
     before = [{"role": "system", "content": text} for text in earlier]
@@ -220,6 +226,7 @@ def test_only_the_answer_is_learnt(asked, answer, earlier):
     assert len(made["labels"]) == len(made["input_ids"])
 
 
+@settings(deadline=None, max_examples=50)
 @given(asked=TEXT, good=TEXT, bad=TEXT)
 def test_both_answers_of_a_pair_follow_one_prompt(asked, good, bad):
     row = {
