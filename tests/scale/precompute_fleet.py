@@ -93,6 +93,7 @@ class Kitchen:
         enqueued: int,
         speed: float,
         lease: float = 120,
+        repeated: int = 0,
     ) -> None:
         self.folder, self.count = folder, rows
         anchor = time.time()
@@ -116,7 +117,8 @@ class Kitchen:
         (folder / "hot.toml").write_text(_RECIPE.format(model=model, requests=requests))
         with (folder / "rows.jsonl").open("w") as file:
             kinds = ("hot", "cold")
-            file.writelines(f'{{"q":"item {n} {kinds[n % 2]}"}}\n' for n in range(rows))
+            numbers = (n % (rows - repeated) for n in range(rows))
+            file.writelines(f'{{"q":"item {n} {kinds[n % 2]}"}}\n' for n in numbers)
         self.billed_before = Decimal(self.sandbox.bill()["total_usd"])
 
     def _train(self) -> str:
@@ -188,11 +190,13 @@ class Kitchen:
         descriptor = os.pidfd_open(process.pid)
         ended = select.poll()
         ended.register(descriptor, select.POLLIN)
-        while not ended.poll(100):
-            if left is not None and time.monotonic() - began > left:
-                process.send_signal(signal.SIGKILL)
-                left = None
-            most = max(most, self._live(run_id))
+        with self._project() as project:
+            while not ended.poll(250):
+                if left is not None and time.monotonic() - began > left:
+                    process.send_signal(signal.SIGKILL)
+                    left = None
+                shards = run_report(project.store, run_id).shards
+                most = max(most, sum(shard.state in LIVE for shard in shards))
         os.close(descriptor)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -201,11 +205,6 @@ class Kitchen:
 
     def _project(self) -> Project:
         return Project(load_config(self.folder / "understudy.toml", self.env))
-
-    def _live(self, run_id: str) -> int:
-        with self._project() as project:
-            shards = run_report(project.store, run_id).shards
-        return sum(shard.state in LIVE for shard in shards)
 
     def _ended(self, run_id: str) -> tuple[RunReport, int, Decimal]:
         with self._project() as project:

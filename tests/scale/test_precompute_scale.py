@@ -72,3 +72,19 @@ def test_ten_million_rows_in_two_hundred_batches(
     assert figures.batches == 200
     cook.check(figures)
     assert max(figures.worker_mb, figures.plan_mb) <= 400
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(3600)
+def test_a_plan_of_twenty_million_rows(
+    kitchen: Callable[..., Kitchen], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, repeated = 20_000_000, 4_000_000
+    cook = kitchen(rows=rows, requests=50_000, enqueued=10**9, speed=1, repeated=repeated)
+    seconds, memory, plan = cook.plan("--dry-run")
+    with capsys.disabled():
+        print(f"\n{rows:,} rows planned in {seconds:.0f} s ({rows / seconds:,.0f} a second)")
+        print(f"{plan['duplicates']:,} of them duplicates; peak memory {memory:.0f} MB")
+    assert (plan["duplicates"], plan["asked"]) == (repeated, rows - repeated)
+    assert plan["estimate"]["batches"] == 320
+    assert memory <= 400
