@@ -11,6 +11,7 @@ SCRIPTS = {
     "Start-up": ["benchmarks/startup.py"],
     "Validation and token counts, 100,000 rows": ["benchmarks/validation_speed.py"],
     "Polling 10,000 live jobs for a simulated hour": ["benchmarks/polling.py"],
+    "The cache: filling, publishing, reading, switching; its stores": ["benchmarks/cache.py"],
     "Precompute: planning, ingest, publication": ["benchmarks/precompute.py"],
     "The sandbox's learner on clinc150": [
         "plugins/understudy-sandbox/benchmarks/learner_clinc150.py"

@@ -11,11 +11,15 @@ ROOT = Path(__file__).parents[2]
 HEAVY = {
     "alembic",
     "genai_prices",
+    "matplotlib",
     "langfuse",
     "numpy",
     "openai",
     "opentelemetry",
     "plotext",
+    "psycopg",
+    "pyarrow",
+    "redis",
     "rich",
     "scipy",
     "sklearn",
@@ -24,6 +28,7 @@ HEAVY = {
     "tiktoken",
     "torch",
     "uvicorn",
+    "zstandard",
 }
 """What a command that needs none of it must not pay for."""
 

@@ -162,7 +162,7 @@ class GenerationWriter(Protocol):
 
         Those of ``keys``, or everything of the current generation if it is of the same model,
         and (``tail``) the live answers. Never replaces a row that was put; doing it again changes
-        nothing.
+        nothing, and into a generation that is ready nothing is carried any more.
         """
         ...
 

@@ -166,6 +166,10 @@ class WriterBase(ABC):
         """See ``GenerationWriter.close``."""
 
     @abstractmethod
+    def _refresh(self) -> Generation:
+        """``generation``, read anew. Raises ``StaleRecord`` where it was abandoned."""
+
+    @abstractmethod
     def _codec(self) -> Codec | None: ...
 
     @abstractmethod
@@ -185,6 +189,8 @@ class WriterBase(ABC):
 
     def carry(self, keys: Iterable[bytes] | None = None, *, tail: bool = True) -> int:
         """See ``GenerationWriter.carry``."""
+        if self._refresh().state is GenerationState.READY:
+            return 0  # killed after it was sealed: what was to be carried is in
         readable, mine = self._store(), self.generation
         if keys is not None:
             rows = _of_keys(readable, mine.cache, keys)

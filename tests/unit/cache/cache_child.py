@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from understudy.cache import open_cache
-from understudy.testing.cache_store import CACHE, MODEL, rows
+from understudy.testing.cache_rows import CACHE, MODEL, rows
 
 SOURCES, ROWS = 4, 300
 NEVER = "-"

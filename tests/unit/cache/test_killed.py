@@ -12,7 +12,7 @@ import pytest
 from cache_child import NEVER, ROWS, SOURCES
 
 from understudy.cache import GenerationState, open_cache
-from understudy.testing.cache_store import CACHE, MODEL, key, rows, value
+from understudy.testing.cache_rows import CACHE, MODEL, key, rows, value
 
 CHILD = str(Path(cache_child.__file__))
 WHOLE = dict(rows("g2", *range(SOURCES * ROWS)))

@@ -23,7 +23,7 @@ from understudy.cache.sqlite import SqliteCache
 from understudy.errors import ConfigError, DataError
 from understudy.fingerprint import fingerprint
 from understudy.model import ChatReply, ChatRequest, Usage
-from understudy.testing.cache_store import CACHE, MODEL, key, rows, value
+from understudy.testing.cache_rows import CACHE, MODEL, key, rows, value
 
 LIKE = [b'{"content":"intent_%d","model":"ft:one-and-the-same"}' % (n % 90) for n in range(2000)]
 LEARNT = learn(LIKE)

@@ -12,7 +12,7 @@ from understudy.cache.transfer import copy_cache, export_cache, import_cache
 from understudy.cache.transfer_jsonl import read_jsonl, write_jsonl
 from understudy.cache.transfer_parquet import read_parquet, write_parquet
 from understudy.errors import ConfigError, DataError
-from understudy.testing.cache_store import CACHE, MODEL, key, rows
+from understudy.testing.cache_rows import CACHE, MODEL, key, rows
 
 ENDINGS = pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 HELD = {

@@ -82,8 +82,7 @@ class PostgresWriter(WriterBase):
         with self._locked("alone") as connection:
             if self.generation.order is None:
                 self._switch(connection, force=force)
-        with self._locked("shared"):
-            return self.generation
+        return self._refresh()
 
     def abandon(self) -> None:
         """See ``GenerationWriter.abandon``."""
@@ -112,6 +111,10 @@ class PostgresWriter(WriterBase):
             else:
                 self._record = found
             yield connection
+
+    def _refresh(self) -> Generation:
+        with self._locked("shared"):
+            return self.generation
 
     def _codec(self) -> Codec | None:
         return self._record.codec
