@@ -32,9 +32,9 @@ from understudy.testing import ManualClock, ProviderAdapter
 from understudy_local import processes
 from understudy_local.artifacts import JobFolder, write_json
 from understudy_local.backend import LocalBackend
-from understudy_local.export.formats import gguf_file
 from understudy_local.export.order import ExportOrder, read_order
 from understudy_local.export.reference import write_answers
+from understudy_local.formats import gguf_file
 from understudy_local.machine import Machine
 from understudy_local.plugin import understudy_backends
 from understudy_local.serving.batch_work import OUTPUT, answer_all

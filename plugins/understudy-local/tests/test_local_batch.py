@@ -16,10 +16,9 @@ from understudy.errors import DataError, InvalidData, NotEligible, Unavailable
 from understudy.model import BatchReply, BatchSpec, ChatReply, ChatRequest, RemoteState, Usage
 from understudy_local import processes
 from understudy_local.artifacts import read_json
-from understudy_local.export.order import kept_settings
 from understudy_local.serving.batch_rows import reply_of_row
 from understudy_local.serving.batch_work import OUTPUT, WISH, answer_all
-from understudy_local.work import Work, begin
+from understudy_local.work import Work, begin, kept_settings
 
 pytestmark = pytest.mark.timeout(120)
 STUDENT = "smollm2-135m"

@@ -18,7 +18,7 @@ from understudy.errors import (
 )
 from understudy.model import ChatReply, ChatRequest, Usage
 from understudy_local.artifacts import ModelName
-from understudy_local.export.formats import FORMATS, FileName
+from understudy_local.formats import FORMATS, FileName
 from understudy_local.serving import batch_rows, wire
 
 JOBS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmatch=True)

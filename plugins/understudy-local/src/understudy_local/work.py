@@ -33,8 +33,42 @@ from filelock import FileLock, Timeout
 from understudy.errors import NotFound
 from understudy_local import processes
 from understudy_local.artifacts import read_json, write_json, write_once
+from understudy_local.settings import LocalSettings
 
-__all__ = ["Work", "WorkFailed", "attend", "begin", "carry_out"]
+__all__ = [
+    "Work",
+    "WorkFailed",
+    "attend",
+    "begin",
+    "carry_out",
+    "kept_settings",
+    "settings_of",
+]
+
+
+_KEPT = (
+    "device",
+    "threads",
+    "offline",
+    "context_tokens",
+    "parallel_requests",
+    "idle_seconds",
+    "max_restarts",
+    "poll_interval",
+)
+"""Settings that shape what processes of ours do; none is a secret."""
+
+
+def kept_settings(settings: LocalSettings) -> dict[str, Any]:
+    """The settings that a process of ours must know, as JSON for its ``spec.json``."""
+    told = {name: getattr(settings, name) for name in _KEPT}
+    return {**told, "home": os.fspath(settings.home)}
+
+
+def settings_of(spec: Mapping[str, Any]) -> LocalSettings:
+    """The settings that ``kept_settings`` put into a spec."""
+    told = spec["settings"]
+    return LocalSettings.model_validate({**told, "home": Path(told["home"])})
 
 
 class WorkFailed(Exception):  # noqa: N818 - the name says it

@@ -23,9 +23,9 @@ from understudy.model import (
 )
 from understudy_local.artifacts import Home, ModelName, folder_id, trained
 from understudy_local.export.card import write_card
-from understudy_local.export.formats import FORMATS, FileName
 from understudy_local.export.order import ExportOrder, read_order, to_json
 from understudy_local.export.reference import read_answers
+from understudy_local.formats import FORMATS, FileName
 from understudy_local.machine import told
 from understudy_local.settings import LocalSettings
 from understudy_local.work import Work, attend, begin

@@ -18,11 +18,11 @@ from understudy_local.artifacts import Home, read_json, sha256_of, trained, writ
 from understudy_local.export import proof, tools
 from understudy_local.export.card import modelfile, write_text
 from understudy_local.export.files import discard, made_once, size_of
-from understudy_local.export.formats import FileName, gguf_file
 from understudy_local.export.order import read_order
 from understudy_local.export.reference import Reference, held_out, write_answers
 from understudy_local.export.room import need_room
 from understudy_local.export.trained import TrainedModel
+from understudy_local.formats import FileName, gguf_file
 from understudy_local.serving import client, pool
 from understudy_local.serving.models import Served
 from understudy_local.work import Work, WorkFailed

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from understudy_local.export.formats import FORMATS
+from understudy_local.formats import FORMATS
 from understudy_local.work import WorkFailed
 
 __all__ = ["Fidelity", "Probe", "check", "fidelity", "opened"]

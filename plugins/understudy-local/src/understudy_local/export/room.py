@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from understudy_local import devices
-from understudy_local.export.formats import FORMATS
+from understudy_local.formats import FORMATS
 from understudy_local.work import WorkFailed
 
 __all__ = ["need_room", "parameters"]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from understudy_local.export.formats import FORMATS
+from understudy_local.formats import FORMATS
 from understudy_local.work import WorkFailed
 
 __all__ = ["CONVERTER", "convert", "converter", "missing", "quantize"]

@@ -21,9 +21,9 @@ from understudy_local.artifacts import Home
 from understudy_local.serving import batch_rows, client
 from understudy_local.serving.models import served
 from understudy_local.settings import LocalSettings
-from understudy_local.work import Work, WorkFailed, carry_out
+from understudy_local.work import Work, WorkFailed, carry_out, settings_of
 
-__all__ = ["OUTPUT", "WISH", "Ask", "answer_all", "settings_of"]
+__all__ = ["OUTPUT", "WISH", "Ask", "answer_all"]
 
 OUTPUT = "output.jsonl"
 WISH = "wish-cancel"
@@ -32,12 +32,6 @@ Ask = Callable[[ChatRequest], ChatReply]
 _TIMEOUT = 600.0
 _AT_ONCE = 4
 """Requests that are ready beside each that is asked."""
-
-
-def settings_of(work: Work) -> LocalSettings:
-    """The settings that the batch was started with."""
-    told = work.spec()["settings"]
-    return LocalSettings.model_validate({**told, "home": Path(told["home"])})
 
 
 def answer_all(work: Work, ask: Ask, *, parallel: int) -> None:
@@ -129,7 +123,7 @@ def _asker(settings: LocalSettings) -> Ask:
 
 
 def _carry(work: Work) -> None:
-    settings = settings_of(work)
+    settings = settings_of(work.spec())
     try:
         served(Home(settings.home), work.spec()["model"])
     except NotFound as error:

@@ -32,13 +32,12 @@ from understudy.model import (
     UploadStatus,
 )
 from understudy_local.artifacts import Home, folder_id, sha256_of
-from understudy_local.export.order import kept_settings
 from understudy_local.machine import told as trouble
 from understudy_local.serving import batch_rows
 from understudy_local.serving.batch_work import OUTPUT, WISH
 from understudy_local.serving.models import served
 from understudy_local.settings import LocalSettings
-from understudy_local.work import Work, attend, begin
+from understudy_local.work import Work, attend, begin, kept_settings
 
 __all__ = ["Batching"]
 

@@ -17,7 +17,7 @@ import typer
 
 from understudy.errors import ConfigError, NotFound
 from understudy_local.artifacts import Home, ModelName
-from understudy_local.export.formats import FileName
+from understudy_local.formats import FileName
 from understudy_local.serving import pool
 from understudy_local.serving.host import open_server
 from understudy_local.serving.models import Served, served

@@ -9,7 +9,7 @@ from pathlib import Path
 from understudy.errors import NotFound
 from understudy_local import students
 from understudy_local.artifacts import Home, ModelName
-from understudy_local.export.formats import FORMATS, FileName, gguf_file
+from understudy_local.formats import FORMATS, FileName, gguf_file
 
 __all__ = ["Served", "served"]
 

@@ -15,6 +15,7 @@ import typer
 
 from understudy_sandbox.clock import parse_start
 from understudy_sandbox.demo.calls import write_calls
+from understudy_sandbox.demo.local import demo_local
 from understudy_sandbox.launch import Sandbox
 
 _KEY_NAME = "UNDERSTUDY_SANDBOX_KEY"
@@ -29,6 +30,8 @@ uses = "openai"
 base_url = "{url}"
 api_key_env = "{key_name}"
 """
+_LOCAL_CALLS = 600
+"""A real student takes seconds a step: it learns from fewer."""
 # Exit codes of runs that came to their report, which names the provider already.
 _REPORTED = frozenset({6, 7, 8, 9})
 _LAST_LINE = (
@@ -80,8 +83,13 @@ def demo(
     ),
     seed: Annotated[int, typer.Option(help="Seed of the call log.")] = 7,
     calls: Annotated[int, typer.Option(min=200, help="Calls in the log.")] = 1600,
+    local: Annotated[
+        bool, typer.Option("--local", help="Train an open student here; needs understudy-local.")
+    ] = False,
 ) -> None:
     """Run the main job, from a call log to a verdict, on a sandbox on this machine."""
+    if local:
+        raise typer.Exit(demo_local(folder, seed=seed, calls=min(calls, _LOCAL_CALLS)))
     key = secrets.token_urlsafe(24)
     clock, options = shared_clock(os.environ.get(_CLOCK))
     sandbox = Sandbox(
