@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import signal
@@ -133,8 +134,6 @@ def test_the_memory_of_a_run_is_held_against_the_machine(home, tmp_path, monkeyp
     [(30, None), (20, "gradient_checkpointing"), (5, "take qwen3-0.6b, with")],
 )
 def test_the_nearest_thing_that_works_is_named(home, tmp_path, monkeypatch, have, advice):
-    import dataclasses
-
     spec = job_spec(tmp_path, fake_student(tmp_path / "student"))
     told = {"batch_size": 16, "gradient_checkpointing": False}
     spec = dataclasses.replace(spec, base_model="smollm2-1.7b", hyperparameters=told)
@@ -171,9 +170,19 @@ def test_no_disk_is_told_before(home, tmp_path, monkeypatch):
 
 def test_an_hour_of_the_device_can_have_a_price(home, tmp_path):
     spec = job_spec(tmp_path, fake_student(tmp_path / "student"))
-    assert not any("$" in note for note in make_backend(home).estimate(spec).notes)
-    priced = make_backend(home, gpu_usd_per_hour=Decimal("1.50")).estimate(spec)
-    assert any("$1.50 an hour" in note for note in priced.notes)
+    assert make_backend(home).estimate(spec).usd is None
+    spec = dataclasses.replace(spec, base_model="smollm2-1.7b")
+    told = make_backend(home, gpu_usd_per_hour=Decimal("1.50")).estimate(spec)
+    assert told.usd is not None
+    assert told.usd_at_most is not None
+    assert 0 < told.usd < told.usd_at_most
+    assert any("$1.50 an hour" in note for note in told.notes)
+
+
+def test_what_the_device_took_is_what_it_cost():
+    ended = look("succeeded", outcome={"state": "succeeded", "device_seconds": 1800.0})
+    assert status_of(ended, model="m", usd_per_hour=Decimal("1.50")).usd == Decimal("0.75")
+    assert status_of(ended, model="m").usd is None
 
 
 def test_training_here_costs_nothing_by_declaration():

@@ -175,11 +175,12 @@ def _training(
     book: PriceBook, provider: str, base_model: str, training: Estimate, tier: str | None
 ) -> EstimateLine:
     _require_order("training tokens", training.tokens, training.at_most)
+    if training.usd is not None:
+        return _told_by_backend(base_model, training, training.usd)
     price = book.training_price(provider, base_model, tier)
-    epochs = f"{training.epochs} epoch" if training.epochs == 1 else f"{training.epochs} epochs"
     return EstimateLine(
         kind="train",
-        what=f"training, {epochs}",
+        what=_passes(training),
         model=base_model,
         tokens=training.tokens,
         tokens_at_most=training.at_most,
@@ -187,6 +188,31 @@ def _training(
         source=f"training price: {price.told}",
         expected=book.training_cost(provider, base_model, training.tokens, tier),
         at_most=book.training_cost(provider, base_model, training.at_most, tier),
+    )
+
+
+def _passes(training: Estimate) -> str:
+    each = "epoch" if training.epochs == 1 else "epochs"
+    return f"training, {training.epochs} {each}"
+
+
+def _told_by_backend(base_model: str, training: Estimate, usd: Decimal) -> EstimateLine:
+    at_most = usd if training.usd_at_most is None else training.usd_at_most
+    if not 0 <= usd <= at_most:
+        raise DataError(
+            f"the backend estimates ${usd} for the training and at most ${at_most}; a bound is not "
+            "below what is expected: tell the plugin's author"
+        )
+    return EstimateLine(
+        kind="train",
+        what=_passes(training),
+        model=base_model,
+        tokens=training.tokens,
+        tokens_at_most=training.at_most,
+        price="by the hour",
+        source="training price: the backend's own, as set for it",
+        expected=usd,
+        at_most=at_most,
     )
 
 

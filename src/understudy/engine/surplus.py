@@ -108,6 +108,8 @@ def _cancel(backend: Backend, handle: Handle) -> None:
 
 def training_cost(engine: Engine, backend: str, plan: jobs.Plan, status: RemoteStatus) -> int:
     """Nano-dollars; a success without a token count is booked at its estimate, never at zero."""
+    if status.usd is not None:
+        return to_nanos(status.usd)
     tokens = status.trained_tokens
     if tokens is None:
         tokens = plan.expected_tokens if status.state is RemoteState.SUCCEEDED else 0

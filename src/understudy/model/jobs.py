@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal
 
 from understudy.model.chat import Json, Message
@@ -128,7 +129,9 @@ class Estimate:
     """What a training run will be billed for, before it starts.
 
     ``tokens`` is the expected number of billed tokens, ``at_most`` an upper bound; ``tier`` the
-    price tier of training, where the provider has several.
+    price tier of training, where the provider has several. ``usd`` and ``usd_at_most`` are what the
+    backend itself says that training costs, where it is not billed by the token; no price table is
+    asked then.
     """
 
     tokens: int
@@ -136,3 +139,5 @@ class Estimate:
     epochs: int
     notes: tuple[str, ...] = ()
     tier: str | None = None
+    usd: Decimal | None = None
+    usd_at_most: Decimal | None = None

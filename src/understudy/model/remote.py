@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
@@ -126,7 +127,8 @@ class RemoteStatus:
 
     ``raw`` is the provider's own word. ``trained_tokens`` are billed tokens, epochs counted in.
     ``fields`` are the few fields of the reply that may be kept in the job's history: no row text,
-    no URL query, no secret.
+    no URL query, no secret. ``usd`` is what the backend itself says that it cost so far, where it
+    is not billed by the token.
     """
 
     state: RemoteState
@@ -136,6 +138,7 @@ class RemoteStatus:
     model: str | None = None
     trained_tokens: int | None = None
     fields: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    usd: Decimal | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -111,3 +111,16 @@ def test_negative_questions_are_refused(name):
 def test_a_model_without_a_price_stops_the_estimate():
     with pytest.raises(ConfigError, match="gpt-99"):
         run(questions=[asked("present", "ft:gpt-99:o::i")])
+
+
+def test_a_backend_that_knows_its_own_price_is_believed():
+    training = Estimate(tokens=10, at_most=20, epochs=2, usd=Decimal("0.5"), usd_at_most=Decimal(2))
+    line = estimate_run(PriceBook.load(), provider="nobody", base_model="x", training=training)
+    assert (line.expected, line.at_most) == (Decimal("0.5"), Decimal(2))
+    assert line.lines[0].price == "by the hour"
+
+
+def test_a_bound_below_the_expected_sum_is_refused():
+    training = Estimate(tokens=10, at_most=20, epochs=2, usd=Decimal(2), usd_at_most=Decimal(1))
+    with pytest.raises(DataError, match="plugin's author"):
+        estimate_run(PriceBook.load(), provider="nobody", base_model="x", training=training)

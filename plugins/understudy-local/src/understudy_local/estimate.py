@@ -45,6 +45,8 @@ _ADAPTER = 16
 _KEPT = 1.6
 _CHUNK = 1024
 _MARGIN = 1.1
+# Minutes are guessed from operations alone; a busy machine takes several times as long.
+_GUESS = 5
 # Floating-point operations a second that training reaches, by what was seen on two machines.
 _SPEED = {"cpu": 50e9, "cuda": 40e12}
 
@@ -138,13 +140,33 @@ def estimate(spec: JobSpec, settings: LocalSettings) -> Estimate:
         else _epochs(spec, params)
     )
     tokens = max(1, round(spec.training.tokens * epochs))
+    usd = _usd(spec, params, settings, tokens)
     return Estimate(
         tokens=tokens,
         # Template and tokenizer differ from the count that all backends share.
         at_most=tokens * 2,
         epochs=max(1, round(epochs)),
         notes=tuple(_notes(spec, params, settings, tokens)),
+        usd=usd,
+        usd_at_most=None if usd is None else usd * _GUESS,
     )
+
+
+def _usd(
+    spec: JobSpec, params: LocalParams, settings: LocalSettings, tokens: int
+) -> Decimal | None:
+    """What the device costs for the time that training may take; None where it costs nothing."""
+    if settings.gpu_usd_per_hour is None:
+        return None
+    try:
+        shape = shape_of(locate(spec.base_model))
+    except NotFound:
+        shape = None
+    # A model that is not here yet has no size: then what it took is booked at the end alone.
+    kind = kind_of(settings.device)
+    took = seconds(shape, tokens=tokens, method=spec.method, kind=kind) if shape else 0.0
+    hours = Decimal(str(round(took / 3600, 6)))
+    return (settings.gpu_usd_per_hour * hours * params.gpus).quantize(Decimal("0.000001"))
 
 
 def _notes(
@@ -165,10 +187,11 @@ def _notes(
         f"on {kind}: about {need.total / GIB:.1f} GiB of memory, {max(1, round(took / 60))} minutes"
         f" and {disk(shape, params, source) / GIB:.1f} GiB of disk; minutes are a rough guess"
     )
-    hourly = settings.gpu_usd_per_hour
-    if hourly is not None:
-        cost = hourly * Decimal(str(round(took / 3600, 4)))
-        yield f"at ${hourly} an hour of the device that is about ${cost:.2f}, paid to nobody here"
+    if settings.gpu_usd_per_hour is not None:
+        yield (
+            f"${settings.gpu_usd_per_hour} an hour of the device, as set; what it takes is booked, "
+            f"and {_GUESS} times the guess is reserved"
+        )
 
 
 def shortage(

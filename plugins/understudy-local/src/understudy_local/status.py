@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from understudy.model import Json, Progress, RemoteProblem, RemoteState, RemoteStatus
@@ -69,8 +70,11 @@ def word_of(look: Look) -> str:
     return said
 
 
-def status_of(look: Look, *, model: str) -> RemoteStatus:
-    """One look as the engine wants it; ``model`` is what a success is called."""
+def status_of(look: Look, *, model: str, usd_per_hour: Decimal | None = None) -> RemoteStatus:
+    """One look as the engine wants it; ``model`` is what a success is called.
+
+    ``usd_per_hour`` is what an hour of one device costs the user, if anything.
+    """
     word = word_of(look)
     state = STATES.get(word, RemoteState.UNKNOWN)
     outcome = look.outcome or {}
@@ -86,7 +90,13 @@ def status_of(look: Look, *, model: str) -> RemoteStatus:
         model=model if state is RemoteState.SUCCEEDED else None,
         trained_tokens=outcome.get("trained_tokens") if outcome else None,
         fields=fields,
+        usd=None if usd_per_hour is None else _cost(outcome, usd_per_hour),
     )
+
+
+def _cost(outcome: Mapping[str, Any], usd_per_hour: Decimal) -> Decimal:
+    seconds = Decimal(str(outcome.get("device_seconds") or 0))
+    return (usd_per_hour * seconds / 3600).quantize(Decimal("0.000001"))
 
 
 def _problem(outcome: Mapping[str, Any]) -> RemoteProblem:

@@ -151,7 +151,8 @@ class Training(Backend):
         look = self.machine.look(folder)
         if not look.alive and not is_resting(look):
             self.machine.start_worker(folder)
-        return status_of(look, model=_model_id(folder) if look.outcome else "")
+        model = _model_id(folder) if look.outcome else ""
+        return status_of(look, model=model, usd_per_hour=self.settings.gpu_usd_per_hour)
 
     @_spoken("read the job's outcome")
     def model(self, handle: Handle) -> ModelRef:
@@ -230,7 +231,10 @@ class Training(Backend):
         orders.sort(key=lambda pair: (-pair[0].created_at, pair[1].id))
         for order, folder in orders:
             look = self.machine.look(folder)
-            yield _handle(folder, order.base_model), status_of(look, model=_model_id(folder))
+            status = status_of(
+                look, model=_model_id(folder), usd_per_hour=self.settings.gpu_usd_per_hour
+            )
+            yield _handle(folder, order.base_model), status
 
 
 def _handle(folder: JobFolder, base_model: str) -> Handle:

@@ -134,8 +134,8 @@ class Worker:
             killed, began = oom.kills(), time.monotonic()
             child = Child(self._folder, self._order, kind=kind, slots=slots)
             code = self._watch(child)
-            spent = self._told.get("device_seconds", 0.0) + time.monotonic() - began
-            self._told["device_seconds"] = round(spent, 3)
+            spent = (time.monotonic() - began) * len(slots)
+            self._told["device_seconds"] = round(self._told.get("device_seconds", 0.0) + spent, 3)
             if self._settled(code, starved=oom.kills() > killed and code == -signal.SIGKILL):
                 return
 
