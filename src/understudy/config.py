@@ -30,7 +30,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr, field_validator
@@ -82,10 +82,16 @@ class StoreSettings(_Section):
 
 
 class DataSettings(_Section):
-    """Where datasets are kept, and the shards of what is asked by batch."""
+    """Where datasets are kept, and the shards of what is asked by batch.
+
+    ``engine`` says where rows are worked on: "local" is this machine, "ray" the Ray cluster at
+    ``ray_address``, or one that is found or started here.
+    """
 
     root: Path = Path(".understudy/datasets")
     batches: Path = Path(".understudy/batches")
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
 
 
 class CacheSettings(_Section):
@@ -226,6 +232,8 @@ def load_config(path: Path | None = None, env: Mapping[str, str] | None = None) 
         data=DataSettings(
             root=project / parsed.data.root.expanduser(),
             batches=project / parsed.data.batches.expanduser(),
+            engine=parsed.data.engine,
+            ray_address=parsed.data.ray_address,
         ),
         costs=CostSettings(
             price_tables=tuple(project / p.expanduser() for p in parsed.costs.price_tables)

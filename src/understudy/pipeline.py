@@ -18,10 +18,11 @@ from understudy.backend import (
     SupportsExport,
     SupportsLifecycle,
 )
+from understudy.collecting import prepare_dataset
 from understudy.costs.estimate import Asked, Hosted, RunEstimate, estimate_run
 from understudy.costs.ledger import BudgetState, budget_state, open_budget
 from understudy.costs.money import to_nanos
-from understudy.data import Dataset, count, prepare, request_tokens
+from understudy.data import Dataset, count, request_tokens
 from understudy.engine import Engine, adopting, commands, jobs
 from understudy.engine.jobs import JobRecord, Plan
 from understudy.errors import BackendError, ConfigError, Retired
@@ -105,15 +106,7 @@ def prepare_run(
     _require_formats(backend, recipe.export)
     project.scorer(recipe.evaluation.scorer)
     warnings, closed = _lifecycle(project, backend, train.base_model) if online else ((), None)
-    dataset = prepare(
-        source=recipe.source,
-        cleaning=recipe.cleaning,
-        split=recipe.split,
-        method=train.method,
-        root=project.data_root,
-        max_row_tokens=project.capabilities(train.backend).max_row_tokens,
-        progress=progress,
-    )
+    dataset = prepare_dataset(project, recipe, progress=progress)
     spec = _spec(recipe, dataset)
     _require_valid(backend, spec)
     training = _billed(backend, spec)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from understudy.cli.datasets_make import add_commands
 from understudy.cli.opened import open_project
 from understudy.cli.output import note, print_json, show, table
 from understudy.cli.report import counted
@@ -97,3 +98,6 @@ def inspect(
     shown = ("where", "reason", "message", *(("row",) if rows else ()))
     show(records, shown, as_json=False)
     note(f"{dataset.dropped:,} rows left out of {dataset.id}: {counted(dataset.rejected) or '-'}.")
+
+
+add_commands(app)

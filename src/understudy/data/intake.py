@@ -8,21 +8,19 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from understudy.data.chunks import Chunk, Survey, survey
 from understudy.data.filters import Chosen
 from understudy.data.lines import is_gzip, readable
 from understudy.data.sources import checked_options, file_reader, source_spec
+from understudy.data.sources.collect import record_line
 from understudy.data.work import Task
 from understudy.errors import DataError
 from understudy.hookspecs import TraceSourceSpec
 from understudy.model import Json, Method
 from understudy.recipe import Cleaning, Source, Split
 
-__all__ = ["Intake", "record_line", "take_in"]
+__all__ = ["Intake", "take_in"]
 
 _STAGED = "staged.jsonl"
 _BLOCK = 1024 * 1024
@@ -108,15 +106,6 @@ def take_in(source: Source, plugins: Mapping[str, TraceSourceSpec]) -> Intake:
     known = spec is not None and spec.reads != "service"
     options = checked_options(spec, source.options) if spec and known else {}
     return Intake(source=source, spec=spec, options=options)
-
-
-def record_line(record: Any) -> bytes:
-    """A ``TraceRecord`` as a line of JSON, as ``Work`` reads it back."""
-    made: dict[str, Any] = {"value": record.value}
-    for name in ("line", "place", "problem"):
-        if getattr(record, name):
-            made[name] = getattr(record, name)
-    return orjson.dumps(made, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _unpack(path: Path, staged: Path) -> None:

@@ -7,7 +7,7 @@ asking for something of that plugin raises. No provider SDK is imported before a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.metadata import EntryPoint
@@ -30,10 +30,11 @@ from understudy.hookspecs import (
     ScoreSinkSpec,
     TraceSink,
     TraceSinkSpec,
+    TraceSource,
     TraceSourceSpec,
 )
 from understudy.plugins.loading import Kind, Plugin, import_target, load
-from understudy.validation import nearest
+from understudy.validation import nearest, parse
 
 if TYPE_CHECKING:
     from understudy.config import Config
@@ -197,6 +198,29 @@ class PluginHost:
         cls: type[ScoreSink] = import_target(spec.target, what=f"score sink {name!r}")
         settings = _service_settings(name, cls.Settings, config)
         return cls(settings=settings, clock=config.clock)
+
+    def make_source(
+        self, name: str, config: Config, options: Mapping[str, Any], service: str | None = None
+    ) -> TraceSource:
+        """The source ``name`` that asks a service, ready to use; does no I/O.
+
+        Args:
+            name: what recipes write as ``source.kind``.
+            config: where ``[services.NAME]`` and the environment come from.
+            options: ``[source.options]`` of the recipe.
+            service: NAME of its table; default: ``name``.
+
+        Raises:
+            ConfigError: unknown name, or settings or options that cannot work.
+            PluginError: the plugin cannot be used.
+        """
+        spec = self._get("source", name, self.trace_sources())
+        if spec.reads != "service":
+            raise ConfigError(f"[source.kind] {name!r} reads files; there is nothing to collect")
+        cls: type[TraceSource] = import_target(spec.target, what=f"source {name!r}")
+        settings = _service_settings(service or name, cls.Settings, config)
+        checked = parse(cls.Options, options, where=f"[source.options] {name}")
+        return cls(settings=settings, options=checked, clock=config.clock)
 
     def scorer(self, name: str) -> Callable[[str, str], float]:
         """The scorer function of a plugin, imported now. Raises as ``backend_class`` does."""
