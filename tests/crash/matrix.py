@@ -32,6 +32,8 @@ from understudy_sandbox.launch import Sandbox
 
 SPEED = 60.0
 START = "2028-01-01T00:00:00+00:00"
+PATIENCE = 240
+"""Real seconds for one life of a worker; much, since other tests may use the machine."""
 LAG = {"on": "*", "do": "list_lag", "seconds": 30, "times": None}
 OFTEN = frozenset({"train.poll", "deploy.poll", "evaluate.asked", "evaluate.answered"})
 """Points that a job reaches many times."""
@@ -215,7 +217,7 @@ class Matrix:
 
     def _next_blow(self, lane: Lane) -> None:
         lane.label = lane.blows.pop(0) if lane.blows else None
-        lane.deadline = time.monotonic() + 90
+        lane.deadline = time.monotonic() + PATIENCE
         lane.pid = self._spawn(lane, self.blow(lane))
 
     def blow(self, lane: Lane) -> Blow | None:
