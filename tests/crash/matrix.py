@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,11 +120,18 @@ class Matrix:
         }
 
     def loop(self, lanes: list[Lane]) -> None:
-        while any(lane.recipe for lane in lanes):
-            for lane in lanes:
-                if lane.recipe is not None:
-                    self.tend(lane)
-            signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+        """Tend the lanes until all have ended; where one breaks, no worker outlives it."""
+        try:
+            while any(lane.recipe for lane in lanes):
+                for lane in lanes:
+                    if lane.recipe is not None:
+                        self.tend(lane)
+                signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+        except BaseException:
+            for pid in (pid for lane in lanes for pid in (lane.pid, lane.frozen) if pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise
 
     def tend(self, lane: Lane) -> None:
         if time.monotonic() > lane.deadline:
