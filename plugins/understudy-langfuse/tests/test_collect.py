@@ -10,11 +10,11 @@ import pytest
 
 from langfuse_kit import seed, source
 from understudy.data import prepare
+from understudy.data.sources.collect import collect as collect_from
 from understudy.errors import Unavailable
 from understudy.plugins import PluginHost
 from understudy.recipe import Cleaning, Source, Split
 
-collecting = pytest.importorskip("understudy.data.sources.collect")
 BROKEN = {"on": "langfuse.observations.list", "do": "error", "status": 500, "times": None}
 
 
@@ -22,7 +22,7 @@ BROKEN = {"on": "langfuse.observations.list", "do": "error", "status": 500, "tim
 def collect(sandbox, environment, finish, tmp_path):
     def into(path: Path = tmp_path / "collected" / "calls.jsonl", **options: Any) -> Any:
         given = {"environments": [environment], "page_size": 10, "late": 10**9, **options}
-        return collecting.collect(finish(source(sandbox, **given)), path)
+        return collect_from(finish(source(sandbox, **given)), path)
 
     return into
 
@@ -53,9 +53,6 @@ def test_calls_are_collected_once_and_become_a_dataset(
     assert "log the messages" in rejected
 
 
-@pytest.mark.xfail(
-    reason="collect reads a service's trouble as the file's: Unavailable is an OSError too"
-)
 def test_what_was_taken_before_trouble_is_kept(sandbox, environment, first, collect) -> None:
     seed(sandbox, range(first, first + 30), **{"langfuse.environment": environment})
     sandbox.faults({**BROKEN, "after": 2})

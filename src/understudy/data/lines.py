@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-from understudy.errors import DataError
+from understudy.errors import DataError, UnderstudyError
 
 __all__ = ["MAX_LINE", "Line", "is_gzip", "read_lines", "readable"]
 
@@ -81,6 +81,8 @@ def readable(path: Path) -> Iterator[None]:
     """Turns what the system says about ``path`` into a ``DataError``."""
     try:
         yield
+    except UnderstudyError:
+        raise  # Unavailable and AuthError are OSErrors too, and none of the file's
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"the gzip file is damaged ({error}); fetch it again", file=path) from None
     except OSError as error:
