@@ -143,6 +143,8 @@ class Matrix:
         if not pid:
             return
         self._trace(lane, status)
+        if not os.WIFSTOPPED(status):
+            lane.pid = 0  # another process may get its number
         if os.WIFSTOPPED(status):
             # Another worker takes the frozen one's job to its end; then it wakes.
             self.struck[str(lane.label)] += 1
