@@ -69,7 +69,10 @@ def stats(
 def get(
     ctx: typer.Context, cache: Name, asked: Asked, *, model: Model = None, as_json: AsJson = False
 ) -> int:
-    """Show the answer to a request: of the current generation, else a live one."""
+    """Show the answer to a request: of the current generation, else a live one.
+
+    Exit code 1: there is none.
+    """
     from dataclasses import asdict
 
     from understudy.cache import Refusal, unpack

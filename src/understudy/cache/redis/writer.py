@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from understudy.cache.base import Generation, GenerationState, Row
@@ -11,12 +11,15 @@ from understudy.cache.options import CacheOptions
 from understudy.cache.redis import scripts
 from understudy.cache.redis.keys import Keys
 from understudy.cache.redis.records import codec_of, reaching, record_of
-from understudy.cache.shared import StoreBase, WriterBase, chunks, require_base
+from understudy.cache.shared import StoreBase, WriterBase, require_base
 from understudy.errors import StaleRecord
 
 __all__ = ["RedisWriter"]
 
 _AT_ONCE = 1_000
+_BYTES_AT_ONCE = 4 * 1024 * 1024
+"""Redis serves nobody else while it takes a part in."""
+
 _BUCKETS_AT_ONCE = 64
 
 
@@ -120,7 +123,7 @@ class RedisWriter(WriterBase):
         self._require_writing(self._refresh().state)
         put = self._putter("HSETNX" if carried else "HSET")
         written = 0
-        for part in chunks(rows, _AT_ONCE):
+        for part in _parts(rows):
             put(part)
             written += len(part)
         if source is not None:
@@ -159,3 +162,16 @@ class RedisWriter(WriterBase):
                 some, weight = script(keys=buckets[start : start + _BUCKETS_AT_ONCE])
             entries, size = entries + some, size + weight
         return entries, size
+
+
+def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    part: list[Row] = []
+    size = 0
+    for row in rows:
+        part.append(row)
+        size += len(row[1])
+        if len(part) >= _AT_ONCE or size >= _BYTES_AT_ONCE:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
