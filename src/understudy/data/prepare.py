@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from understudy.data.build import Build
     from understudy.data.engine import Engine
     from understudy.data.filters import Chosen
+    from understudy.data.work import Task
 
 __all__ = ["prepare"]
 
@@ -89,9 +90,6 @@ def prepare(
     if known is not None:
         return load_dataset(known)
     forget_dead_drafts(root)
-    from understudy.data.build import Build
-    from understudy.data.engine import Engine
-
     with Draft(root) as draft:
         chunks = intake.chunks(look, draft.path)
         task = intake.task(
@@ -101,14 +99,7 @@ def prepare(
             method=method,
             limit=config["max_row_tokens"],
         )
-        build = Build(
-            task=task,
-            source=source.path,
-            split=split,
-            engine=engine or Engine(),
-            folder=draft.path,
-        )
-        with closing(build):
+        with closing(_build(task, source.path, split, engine, draft.path)) as build:
             build.read(chunks, progress)
             if _stamp(source.path) != before:
                 raise DataError("changed while it was read; copy it first", file=source.path)
@@ -118,6 +109,13 @@ def prepare(
         folder = draft.publish(manifest["id"], manifest)
     remember(root, key, folder)
     return load_dataset(folder)
+
+
+def _build(task: Task, source: Path, split: Split, engine: Engine | None, folder: Path) -> Build:
+    from understudy.data.build import Build
+    from understudy.data.engine import Engine
+
+    return Build(task=task, source=source, split=split, engine=engine or Engine(), folder=folder)
 
 
 def _chosen(cleaning: Cleaning, filters: Mapping[str, FilterSpec] | None) -> list[Chosen]:
