@@ -101,8 +101,7 @@ def prepare(
         )
         with closing(_build(task, source.path, split, engine, draft.path)) as build:
             build.read(chunks, progress)
-            if _stamp(source.path) != before:
-                raise DataError("changed while it was read; copy it first", file=source.path)
+            _require_unchanged(source.path, before)
             _check(build, draft, key)
             manifest = _manifest(build, config, source, look.sha256)
             intake.clear(draft.path)
@@ -217,6 +216,11 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}; check the path", file=path) from None
     return found.st_size, found.st_mtime_ns
+
+
+def _require_unchanged(path: Path, before: tuple[int, int]) -> None:
+    if _stamp(path) != before:
+        raise DataError("changed while it was read; copy it first", file=path)
 
 
 def _hash(value: Json) -> str:
