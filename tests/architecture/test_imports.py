@@ -10,7 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEAVY = {
     "alembic",
+    "fsspec",
     "genai_prices",
+    "jinja2",
+    "jsonschema_rs",
     "matplotlib",
     "langfuse",
     "numpy",

@@ -9,12 +9,13 @@ import sqlalchemy as sa
 from understudy.backend import SupportsBatch, SupportsInfer
 from understudy.batch.recipe import PrecomputeRecipe
 from understudy.engine import Engine
+from understudy.engine.deploying import Serving
 from understudy.errors import ConfigError, NotEligible
 from understudy.model import BatchLimits
 from understudy.store import registry
 from understudy.store.schema import deployments
 
-__all__ = ["Pinned", "Way", "choose", "pin", "serving_name"]
+__all__ = ["Pinned", "Way", "choose", "pin", "serving"]
 
 _LIVE_SHARD = 10_000
 _LIVE_BYTES = 64 * 1024 * 1024
@@ -103,24 +104,24 @@ def _narrowed(recipe: PrecomputeRecipe, limits: BatchLimits) -> BatchLimits:
     )
 
 
-def serving_name(engine: Engine, tx: sa.Connection, backend: str, model: str) -> str:
+def serving(engine: Engine, tx: sa.Connection, backend: str, model: str) -> Serving:
     """What to ask live: the model, or the deployment that serves it where only those answer.
 
     Raises:
         ConfigError: it answers only through a deployment and none serves it.
     """
     if not engine.backends.capabilities(backend).deploy.ok:
-        return model
-    query = sa.select(deployments.c.serves_as).where(
+        return Serving(name=model)
+    query = sa.select(deployments.c.serves_as, deployments.c.sku, deployments.c.operation).where(
         deployments.c.backend == backend,
         deployments.c.model == model,
         deployments.c.state == "serving",
         deployments.c.purpose == "serving",
     )
-    found = tx.execute(query).scalar()
+    found = tx.execute(query).first()
     if found is None:
         raise ConfigError(
             f"{model} answers on {backend} only through a deployment, and none serves it; start "
             "one with `understudy deployments start`"
         )
-    return str(found)
+    return Serving(name=found.serves_as, sku=found.sku, operation=found.operation)

@@ -7,6 +7,7 @@ one transaction. After a kill the same replies give the same files again.
 from __future__ import annotations
 
 import shutil
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from understudy.batch.checks import Checker, make_checker
 from understudy.batch.recipe import Check
 from understudy.batch.replies import Account, Reader, read_references
 from understudy.batch.sinks import keep
-from understudy.engine import Engine, batch_money, batch_shards, operations
+from understudy.engine import Engine, batch_money, batch_shards, batch_uploads, operations
 from understudy.engine.batch_files import KEY, TEXT, head, read_rows
 from understudy.engine.batch_refusals import batcher
 from understudy.engine.batch_shards import Run, RunState, Shard, ShardState
@@ -26,6 +27,10 @@ from understudy.engine.operations import Operation
 from understudy.model import BatchFiles, Handle, Usage
 
 __all__ = ["checker_of", "reader_of", "settle", "step"]
+
+
+_READING = threading.Lock()
+"""One shard at a time in a process: more would take its memory again and win nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,11 +51,13 @@ def step(engine: Engine, op: Operation) -> None:
     fetched.mkdir(exist_ok=True)
     files = backend.fetch_batch(Handle(**op.payload["handle"]), fetched)
     engine.reach("batch_collect.fetched")
-    reader = reader_of(engine, run, shard)
-    account = reader.files(files.paths, backend.batch_reply)
-    guessed = _undelivered(run, account, op.payload["said"])
-    settle(engine, op, run, shard, account, guessed=guessed, note=_note(files, op))
+    with _READING:
+        reader = reader_of(engine, run, shard)
+        account = reader.files(files.paths, backend.batch_reply)
+        guessed = _undelivered(run, account, op.payload["said"])
+        settle(engine, op, run, shard, account, guessed=guessed, note=_note(files, op))
     shutil.rmtree(fetched, ignore_errors=True)
+    batch_uploads.remove_upload(engine, run, shard)
 
 
 def reader_of(engine: Engine, run: Run, shard: Shard) -> Reader:

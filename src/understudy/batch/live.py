@@ -15,7 +15,7 @@ import orjson
 import sqlalchemy as sa
 
 from understudy.backend import SupportsInfer
-from understudy.batch.choosing import serving_name
+from understudy.batch.choosing import serving
 from understudy.batch.collecting import reader_of, settle
 from understudy.batch.questions import Questions
 from understudy.batch.recipe import Ask
@@ -25,6 +25,7 @@ from understudy.engine.answers import Book
 from understudy.engine.batch_files import TEXT, head, read_rows
 from understudy.engine.batch_refusals import cancelled
 from understudy.engine.batch_shards import Run, RunState, Shard, ShardState
+from understudy.engine.deploying import Serving
 from understudy.engine.operations import Operation
 from understudy.errors import PluginError
 from understudy.infer import LiveAnswerer
@@ -104,15 +105,20 @@ def _ask(engine: Engine, op: Operation, run: Run, lines: list[bytes]) -> dict[st
 
 
 def _requests(engine: Engine, run: Run, lines: list[bytes]) -> Iterator[tuple[str, ChatRequest]]:
-    with engine.store.read() as tx:
-        name = serving_name(engine, tx, run.backend, run.model)
+    name = _serving(engine, run).name
     asks = Questions(ask=Ask.model_validate(run.plan["ask"]), model=name, version=run.version)
     for line in lines:
         texts = [orjson.loads(text) for text in line[TEXT:].split(b"\t")]
         yield head(line)[0], asks.of_texts(texts)
 
 
+def _serving(engine: Engine, run: Run) -> Serving:
+    with engine.store.read() as tx:
+        return serving(engine, tx, run.backend, run.model)
+
+
 def _book(engine: Engine, op: Operation, run: Run) -> Book:
+    asked = _serving(engine, run)
     return Book(
         engine,
         op,
@@ -120,6 +126,8 @@ def _book(engine: Engine, op: Operation, run: Run) -> Book:
         account=op.key,
         max_output_tokens=run.terms.max_output_tokens,
         kind=_KIND,
+        sku=asked.sku,
+        deployment=asked.operation,
     )
 
 

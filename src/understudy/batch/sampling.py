@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from understudy.backend import SupportsInfer
-from understudy.batch.choosing import serving_name
+from understudy.batch.choosing import serving
 from understudy.batch.questions import Questions
 from understudy.batch.recipe import Ask
 from understudy.batch.replies import answer_lines
@@ -67,6 +67,8 @@ def _compared(  # noqa: PLR0917 - what one comparison needs
 ) -> dict[str, Json]:
     account = f"{run.id}.sample"
     requests = _requests(engine, run, lines)
+    with engine.store.read() as tx:
+        asked = serving(engine, tx, run.backend, run.model)
     _reserve(engine, run, account, lines)
     book = Book(
         engine,
@@ -74,6 +76,8 @@ def _compared(  # noqa: PLR0917 - what one comparison needs
         ref=ModelRef(backend=run.backend, id=run.model, base_model=run.model),
         account=account,
         max_output_tokens=run.terms.max_output_tokens,
+        sku=asked.sku,
+        deployment=asked.operation,
     )
     book.list_lost()
     answerer = LiveAnswerer(
@@ -93,7 +97,7 @@ def _compared(  # noqa: PLR0917 - what one comparison needs
 
 def _requests(engine: Engine, run: Run, lines: list[bytes]) -> list[ChatRequest]:
     with engine.store.read() as tx:
-        name = serving_name(engine, tx, run.backend, run.model)
+        name = serving(engine, tx, run.backend, run.model).name
     ask = Ask.model_validate(run.plan["ask"])
     asks = Questions(ask=ask, model=name, version=run.version)
     return [

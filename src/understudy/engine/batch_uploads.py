@@ -16,7 +16,7 @@ from understudy.errors import BudgetExceeded, InvalidData, NotEligible, Retired
 from understudy.model import BatchSpec, UploadFailed, UploadPending
 from understudy.store.schema import operations as table
 
-__all__ = ["FORM", "intend", "next_number", "step"]
+__all__ = ["FORM", "intend", "next_number", "remove_upload", "step"]
 
 FORM = "form.json"
 """Name of the file in a run's folder that holds its ``RowForm``."""
@@ -119,7 +119,7 @@ def _look(engine: Engine, op: Operation, run: Run, shard: Shard) -> None:
             _intend_batch(engine, op, run, shard)
         except BudgetExceeded as error:
             _no_money(engine, op, run, shard, error)
-        _remove_upload(engine, run, shard)
+        remove_upload(engine, run, shard)
 
 
 def _intend_batch(engine: Engine, op: Operation, run: Run, shard: Shard) -> None:
@@ -166,7 +166,8 @@ def _no_money(engine: Engine, op: Operation, run: Run, shard: Shard, error: Budg
             batch_shards.attention(tx, run.id, str(error), at=now, worker=engine.worker)
 
 
-def _remove_upload(engine: Engine, run: Run, shard: Shard) -> None:
+def remove_upload(engine: Engine, run: Run, shard: Shard) -> None:
+    """Remove the provider's form of a shard, which is made of its rows again where it is needed."""
     for path in batch_shards.folder(engine, run).glob(f"{shard.stem}.[0-9]*.jsonl"):
         path.unlink(missing_ok=True)
 

@@ -28,7 +28,7 @@ from understudy.engine.context import Engine
 from understudy.engine.operations import Operation
 from understudy.engine.trouble import need_attention, never_give_up
 from understudy.errors import BackendError, NotEligible, Retired
-from understudy.model import BatchSpec, BatchStatus, Handle, RemoteState
+from understudy.model import BatchSpec, BatchStatus, Handle, Json, RemoteState
 
 __all__ = ["BatchStarter", "step"]
 
@@ -173,16 +173,17 @@ def _ended(engine: Engine, op: Operation, status: BatchStatus) -> None:
     engine.reach("batch.before-outcome")
     now = engine.now()
     key = op.key.replace(".batch.", ".collect.")
-    said = {
-        "raw": status.raw,
-        "completed": status.completed,
-        "failed": status.failed,
-        "usage": None if status.usage is None else asdict(status.usage),
+    shard = op.payload["shard"]
+    payload = {
+        "run": op.payload["run"],
+        "shard": shard,
+        "batch": op.key,
+        "handle": {"kind": op.handle.kind, "id": op.handle.id, "data": dict(op.handle.data)},
+        "said": _said(status),
     }
+    done: dict[str, Any] = {"status": "done", "due_at": op.confirm_at, "failures": 0}
     with engine.store.write() as tx:
-        operations.save(
-            tx, op, at=now, status="done", due_at=op.confirm_at, last_raw=status.raw, failures=0
-        )
+        operations.save(tx, op, at=now, last_raw=status.raw, **done)
         operations.insert(
             tx,
             key=key,
@@ -190,28 +191,22 @@ def _ended(engine: Engine, op: Operation, status: BatchStatus) -> None:
             backend=op.backend,
             at=now,
             job_id=op.job_id,
-            payload={
-                "run": op.payload["run"],
-                "shard": op.payload["shard"],
-                "batch": op.key,
-                "handle": {
-                    "kind": op.handle.kind,
-                    "id": op.handle.id,
-                    "data": dict(op.handle.data),
-                },
-                "said": said,
-            },
+            payload=payload,
         )
-        batch_shards.move_shard(
-            tx,
-            op.payload["shard"],
-            ShardState.COLLECTING,
-            at=now,
-            operation=key,
-            remote_id=op.handle.id,
-        )
+        to = ShardState.COLLECTING
+        batch_shards.move_shard(tx, shard, to, at=now, operation=key, remote_id=op.handle.id)
         _taken(tx, engine, op, now)
     engine.reach("batch.after-outcome")
+
+
+def _said(status: BatchStatus) -> dict[str, Json]:
+    """What the provider told of a batch's end; its counts may be wrong."""
+    return {
+        "raw": status.raw,
+        "completed": status.completed,
+        "failed": status.failed,
+        "usage": None if status.usage is None else asdict(status.usage),
+    }
 
 
 def _taken(tx: sa.Connection, engine: Engine, op: Operation, now: float) -> None:
