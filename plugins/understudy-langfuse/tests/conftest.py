@@ -48,10 +48,8 @@ def first() -> int:
 
 
 @pytest.fixture
-def landing(tmp_path: Path) -> Iterator[Landing]:
-    made = Landing(tmp_path / "landing.db")
-    yield made
-    made.close()
+def landing(tmp_path: Path) -> Landing:
+    return Landing(tmp_path / "landed.jsonl")
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
-"""A project in the sandbox, filled span by span, and a core that keeps what a pull gives."""
+"""A project in the sandbox, filled span by span, and what the core collects from it."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ from typing import Any
 import httpx
 
 from understudy.clock import SystemClock
+from understudy.data.sources.collect import collect
 from understudy.model import (
     ChatReply,
     ChatRequest,
-    Json,
     TracedCall,
-    TracePage,
     TraceRecord,
     Usage,
 )
@@ -129,40 +127,14 @@ def asked(records: Iterable[TraceRecord]) -> list[str]:
 
 
 class Landing:
-    """What the core does with a pull: each page and its watermark in one transaction."""
+    """Calls that the core collected into a file."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.executescript(
-            "CREATE TABLE IF NOT EXISTS calls (seq INTEGER PRIMARY KEY, id TEXT UNIQUE, body TEXT);"
-            "CREATE TABLE IF NOT EXISTS mark (one INTEGER PRIMARY KEY, value TEXT);"
-        )
-
-    @property
-    def watermark(self) -> Json:
-        row = self._db.execute("SELECT value FROM mark").fetchone()
-        return json.loads(row[0]) if row else None
-
-    def keep(self, page: TracePage) -> int:
-        """How many of the page's calls were not there yet."""
-        with self._db:
-            rows = [(r.value["id"], json.dumps(r.value)) for r in page.records]
-            done = self._db.executemany(
-                "INSERT OR IGNORE INTO calls (id, body) VALUES (?, ?)", rows
-            )
-            self._db.execute(
-                "INSERT OR REPLACE INTO mark VALUES (1, ?)", (json.dumps(page.watermark),)
-            )
-        return done.rowcount
+        self.path = path
 
     def pull(self, of: LangfuseSource) -> int:
-        """Keep all that is new; how much that was."""
-        return sum(self.keep(page) for page in of.pages(self.watermark))
+        """Collect all that is new; how much that was."""
+        return collect(of, self.path).new
 
     def calls(self) -> list[dict[str, Any]]:
-        rows = self._db.execute("SELECT body FROM calls ORDER BY seq").fetchall()
-        return [json.loads(body) for (body,) in rows]
-
-    def close(self) -> None:
-        self._db.close()
+        return [json.loads(line)["value"] for line in self.path.read_bytes().splitlines()]

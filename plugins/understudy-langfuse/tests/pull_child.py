@@ -1,6 +1,6 @@
-"""A process that pulls a project into a landing until it is done or killed.
+"""A process that pulls a project into a file until it is done or killed.
 
-Arguments: the secret key, the server, the environment, the landing's file, the page's size.
+Arguments: the secret key, the server, the environment, the file, the page's size.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from langfuse_kit import PUBLIC_KEY, Landing
+from langfuse_kit import PUBLIC_KEY
 from understudy.clock import SystemClock
+from understudy.data.sources.collect import collect
 from understudy_langfuse.options import LangfuseOptions
 from understudy_langfuse.settings import LangfuseSettings
 from understudy_langfuse.source import LangfuseSource
@@ -20,9 +21,6 @@ source = LangfuseSource(
     options=LangfuseOptions(environments=(environment,), page_size=int(size)),
     clock=SystemClock(),
 )
-landing = Landing(Path(path))
-for page in source.pages(landing.watermark):
-    landing.keep(page)
-    print(len(page.records), flush=True)  # noqa: T201 - the test counts the pages
+# The test counts the pages: this is told when one is stored.
+collect(source, Path(path), progress=lambda new: print(new, flush=True))  # noqa: T201
 source.close()
-landing.close()

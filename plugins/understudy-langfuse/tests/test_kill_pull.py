@@ -42,23 +42,21 @@ def check(landing: Landing, first: int, count: int) -> None:
 
 def test_a_killed_pull_goes_on_where_it_stood(sandbox, environment, first, tmp_path) -> None:
     seed(sandbox, range(first, first + 120), **{"langfuse.environment": environment})
-    path = tmp_path / "landing.db"
+    path = tmp_path / "landed.jsonl"
     before = told(sandbox)
     assert not pull(sandbox, environment, path, 10, pages=3)
     assert not pull(sandbox, environment, path, 10, pages=4)
     while_out = [first + 120, first + 121]  # what arrives meanwhile belongs to the next run
     seed(sandbox, while_out, **{"langfuse.environment": environment})
     assert pull(sandbox, environment, path, 10, pages=None)
-    landing = Landing(path)
-    check(landing, first, 120)
-    landing.close()
+    check(Landing(path), first, 120)
     # At most the page that was being stored is asked for again.
     assert told(sandbox) - before <= 12 + 2 * 2
 
 
 def test_killed_while_a_page_is_on_its_way(sandbox, environment, first, tmp_path) -> None:
     seed(sandbox, range(first, first + 30), **{"langfuse.environment": environment})
-    path = tmp_path / "landing.db"
+    path = tmp_path / "landed.jsonl"
     sandbox.faults({"on": "langfuse.observations.list", "do": "hold_after", "after": 1})
     command = [sys.executable, str(Path(__file__).parent / "pull_child.py"), sandbox.api_key]
     command += [root(sandbox), environment, str(path), "10"]
@@ -69,9 +67,7 @@ def test_killed_while_a_page_is_on_its_way(sandbox, environment, first, tmp_path
     sandbox.release()
     sandbox.faults()
     assert pull(sandbox, environment, path, 10, pages=None)
-    landing = Landing(path)
-    check(landing, first, 30)
-    landing.close()
+    check(Landing(path), first, 30)
 
 
 @pytest.mark.prove
@@ -105,7 +101,7 @@ def test_fifty_thousand_observations_through_twenty_kills(tmp_path) -> None:
             {"on": "langfuse.observations.list", "do": "truncate", "after": 40, "times": 2},
             {"on": "langfuse.observations.list", "do": "error", "status": 502, "after": 70},
         )
-        path, kills = tmp_path / "landing.db", 0
+        path, kills = tmp_path / "landed.jsonl", 0
         began = time.perf_counter()
         while kills < 20:
             assert not pull(sandbox, "full", path, size, pages=rng.randint(1, 5))
@@ -116,7 +112,6 @@ def test_fifty_thousand_observations_through_twenty_kills(tmp_path) -> None:
         check(landing, 0, count)
         scored_calls = sum("scores" in call for call in landing.calls())
         assert scored_calls == count // 10
-        landing.close()
         print(  # noqa: T201 - the figures of the acceptance
             f"{count} observations written in {written:.1f} s, pulled through {kills} kills in "
             f"{pulled:.1f} s, {told(sandbox)} pages asked for, {scored_calls} calls with scores"

@@ -93,8 +93,10 @@ def test_a_broken_server_is_given_up_in_words(sandbox, of, calls):
 
 
 def test_a_cursor_that_is_forgotten_begins_the_window_again(sandbox, of, calls, landing):
-    made = of(page_size=10)
-    landing.keep(next(made.pages(None)))
+    sandbox.faults({"on": LIST, "do": "error", "status": 500, "after": 1, "times": None})
+    with pytest.raises(Unavailable):
+        landing.pull(of(page_size=10, settings_of={"attempts": 1}))
+    assert len(landing.calls()) == 10
     sandbox.faults({"on": LIST, "do": "error", "status": 400, "message": "cursor: unknown"})
     landing.pull(of(page_size=10))
     assert {call["messages"][0]["content"] for call in landing.calls()} == calls
