@@ -41,16 +41,7 @@ class Intake:
 
     def survey(self) -> Survey:
         """The file's hash, and its chunks where they can be read as they are."""
-        path = self.source.path
-        try:
-            return survey(path)
-        except DataError:
-            if not path.exists() and self.spec is not None and self.spec.reads == "service":
-                raise DataError(
-                    "nothing was collected yet; `understudy datasets collect RECIPE` does",
-                    file=path,
-                ) from None
-            raise
+        return survey(self.source.path)
 
     def chunks(self, look: Survey, folder: Path) -> tuple[Chunk, ...]:
         """The chunks to work on; what must be unpacked or written out first goes to ``folder``."""
@@ -100,8 +91,14 @@ def take_in(source: Source, plugins: Mapping[str, TraceSourceSpec]) -> Intake:
 
     Raises:
         ConfigError: there is no such source, or its options cannot work.
+        DataError: it is a service, and nothing was collected yet.
     """
     spec = source_spec(source, plugins)
+    if spec is not None and spec.reads == "service" and not source.path.exists():
+        raise DataError(
+            "nothing was collected yet; `understudy datasets collect RECIPE` does",
+            file=source.path,
+        )
     # A service's options say what is fetched; what was fetched is in the file.
     known = spec is not None and spec.reads != "service"
     options = checked_options(spec, source.options) if spec and known else {}
