@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from understudy.model import (
@@ -236,6 +236,7 @@ def test_usage_that_is_not_given_is_marked_to_be_counted_here() -> None:
     assert not chat_reply({**told, "usage": usage}, asked="m").usage_counted_here
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(body=JSON | st.dictionaries(FIELDS, JSON, max_size=8))
 def test_no_shape_of_json_crashes_the_mapping(body: object) -> None:
     with_id = {**body, "id": "x"} if isinstance(body, dict) else {"id": "x"}

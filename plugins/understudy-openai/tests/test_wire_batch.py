@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from understudy.errors import DataError
@@ -220,6 +220,7 @@ def test_a_row_that_names_no_request_is_bad_data(row: object) -> None:
         batch_reply(row)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(row=st.dictionaries(FIELDS, JSON, max_size=8), body=JSON, status=JSON)
 def test_no_shape_of_json_crashes_the_mapping(row: object, body: object, status: object) -> None:
     assert isinstance(row, dict)

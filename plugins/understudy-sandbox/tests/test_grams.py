@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -29,6 +29,7 @@ def fitted() -> tuple[TfidfVectorizer, TfidfVectorizer]:
     return word.fit(TEXTS), char.fit(TEXTS)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(texts=st.lists(ANY, min_size=1, max_size=6))
 def test_the_numbers_are_those_of_the_vectorisers(texts: list[str]) -> None:
     word, char = fitted()
