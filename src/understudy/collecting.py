@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from understudy.data import Dataset, prepare
+from understudy.errors import ConfigError
 from understudy.model import Method
 from understudy.project import Project
 from understudy.recipe import Recipe
@@ -36,9 +37,13 @@ def collect_calls(
     """
     from contextlib import closing
 
+    from understudy.data.sources import source_spec
     from understudy.data.sources.collect import collect
 
     asked = recipe.source
+    spec = source_spec(asked, project.host.trace_sources())
+    if spec is None or spec.reads != "service":
+        raise ConfigError(f"[source.kind] {asked.kind!r} reads files; there is nothing to collect")
     source = project.host.make_source(
         asked.kind, project.config, asked.options, service=asked.service
     )

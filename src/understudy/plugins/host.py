@@ -215,8 +215,6 @@ class PluginHost:
             PluginError: the plugin cannot be used.
         """
         spec = self._get("source", name, self.trace_sources())
-        if spec.reads != "service":
-            raise ConfigError(f"[source.kind] {name!r} reads files; there is nothing to collect")
         cls: type[TraceSource] = import_target(spec.target, what=f"source {name!r}")
         settings = _service_settings(service or name, cls.Settings, config)
         checked = parse(cls.Options, options, where=f"[source.options] {name}")
