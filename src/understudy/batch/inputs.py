@@ -21,9 +21,10 @@ from typing import IO, Any, Literal, cast
 import orjson
 
 from understudy.batch.recipe import Input
+from understudy.config import shown_url
 from understudy.errors import ConfigError, DataError
 
-__all__ = ["Block", "format_of", "identity", "read_blocks", "spool"]
+__all__ = ["Block", "format_of", "identity", "read_blocks", "shown", "spool"]
 
 Format = Literal["jsonl", "csv", "parquet"]
 
@@ -70,7 +71,7 @@ def format_of(source: Input) -> Format:
         if name.endswith(ending):
             return found
     raise ConfigError(
-        f"[input] {source.path}: the name does not tell the format; add format = "
+        f"[input] {shown(source.path)}: the name does not tell the format; add format = "
         '"jsonl", "csv" or "parquet"'
     )
 
@@ -92,6 +93,11 @@ def identity(source: Input) -> str:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     except OSError as error:
         raise _unreadable(source.path, error) from None
+
+
+def shown(path: str) -> str:
+    """A path as it is; of a URL no password and no query."""
+    return shown_url(path) if "://" in path else path
 
 
 def spool(rows: Iterable[Mapping[str, Any]], folder: Path) -> Path:
@@ -132,9 +138,9 @@ def read_blocks(source: Input) -> Iterator[Block]:
             yield from _jsonl(file) if kind == "jsonl" else _csv(file, source.path)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         message = f"the gzip file is damaged ({error}); fetch it again"
-        raise DataError(message, file=source.path) from None
+        raise DataError(message, file=shown(source.path)) from None
     except UnicodeDecodeError as error:
-        raise DataError(f"is not UTF-8 at byte {error.start}", file=source.path) from None
+        raise DataError(f"is not UTF-8 at byte {error.start}", file=shown(source.path)) from None
     except OSError as error:
         raise _unreadable(source.path, error) from None
 
@@ -145,7 +151,7 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         magic = raw.read(2)
         raw.seek(0)
         if magic in _UTF16:
-            raise DataError("this is UTF-16; save it as UTF-8 and run again", file=path)
+            raise DataError("this is UTF-16; save it as UTF-8 and run again", file=shown(path))
         if magic == _GZIP:
             with gzip.open(raw) as unzipped:
                 yield cast("IO[bytes]", unzipped)
@@ -170,13 +176,13 @@ def _remote(url: str) -> tuple[Any, str]:
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise ConfigError(f"[input] {url} cannot be opened: {error}") from None
+        raise ConfigError(f"[input] {shown(url)} cannot be opened: {error}") from None
     return found
 
 
 def _unreadable(path: str, error: Exception) -> DataError:
     reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-    return DataError(f"cannot be read: {reason}; check the path", file=path)
+    return DataError(f"cannot be read: {reason}; check the path", file=shown(path))
 
 
 def _jsonl(file: IO[bytes]) -> Iterator[Block]:
@@ -218,7 +224,7 @@ def _csv(file: IO[bytes], path: str) -> Iterator[Block]:
             yield Block(first=part[0][0], rows=part)
     except csv.Error as error:
         message = f"is no CSV: {error}; quote fields that hold commas or line ends"
-        raise DataError(message, file=path, line=reader.line_num) from None
+        raise DataError(message, file=shown(path), line=reader.line_num) from None
     finally:
         text.detach()  # the file is closed by whoever opened it
 
@@ -228,7 +234,7 @@ def _parquet(path: str) -> Iterator[Block]:
         from pyarrow import ArrowException, parquet
     except ImportError:
         raise ConfigError(
-            f"[input] {path}: Parquet needs pyarrow; pip install 'understudy[parquet]'"
+            f"[input] {shown(path)}: Parquet needs pyarrow; pip install 'understudy[parquet]'"
         ) from None
     number = 1
     with _raw(path) as file:
@@ -239,4 +245,4 @@ def _parquet(path: str) -> Iterator[Block]:
                 number += len(rows)
         except ArrowException as error:
             reason = str(error).splitlines()[0]
-            raise DataError(f"is no Parquet file: {reason}", file=path) from None
+            raise DataError(f"is no Parquet file: {reason}", file=shown(path)) from None

@@ -15,7 +15,7 @@ import orjson
 
 from understudy.backend import SupportsBatch
 from understudy.batch.choosing import Pinned, Way, choose, pin
-from understudy.batch.inputs import identity, read_blocks
+from understudy.batch.inputs import identity, read_blocks, shown
 from understudy.batch.planning import Known, Planned, PlannedShard, Scope, cut, processes_for, spill
 from understudy.batch.questions import Questions
 from understudy.batch.recipe import PrecomputeRecipe
@@ -103,7 +103,7 @@ def make_plan(
             _seal(folder, planned, state, way)
     if not planned.unique:
         told = f"no row of {planned.rows:,} can be asked; {folder / 'rejects.jsonl'} says why"
-        raise DataError(told, file=recipe.input.path)
+        raise DataError(told, file=shown(recipe.input.path))
     return Plan(
         id=run_id,
         folder=folder,
@@ -204,7 +204,7 @@ def _make(
     )
     arguments = {
         "questions": asks,
-        "file": recipe.input.path,
+        "file": shown(recipe.input.path),
         "reference": recipe.input.reference,
         "max_tokens": scope.tokens or _UNBOUNDED,
         "max_bytes": scope.bytes - scope.constant,

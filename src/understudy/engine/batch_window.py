@@ -21,6 +21,7 @@ from understudy.store.schema import batch_runs, batch_shards, batch_windows
 __all__ = ["Room", "grow", "room", "shrink"]
 
 _HOUR = 3600.0
+_SHORTEST_HOLD = 60.0
 _LARGEST_HOLD = 1800.0
 
 
@@ -79,11 +80,12 @@ def room(tx: sa.Connection, run: Run, limits: BatchLimits, *, now: float) -> Roo
 
 def shrink(tx: sa.Connection, run: Run, shard: Shard, *, now: float) -> None:
     """The provider refused ``shard`` for the tokens that are enqueued."""
-    _locked(tx, run.backend, run.model, now)
+    window = _locked(tx, run.backend, run.model, now)
     busy, enqueued = _busy(tx, run.backend, run.model, but=shard.id)
     # With others enqueued, room comes when one of them ends. Alone, somebody else fills the
     # account's quota, or the shard is larger than it: wait longer each time.
-    hold = 0.0 if busy else min(60.0 * 2 ** min(shard.tries, 5), _LARGEST_HOLD)
+    before = max(window["hold_until"] - window["updated_at"], 0.0)
+    hold = 0.0 if busy else min(max(2 * before, _SHORTEST_HOLD), _LARGEST_HOLD)
     _set(
         tx,
         run,
@@ -97,11 +99,11 @@ def grow(tx: sa.Connection, run: Run, shard: Shard, limit: int | None, *, now: f
     """The provider took ``shard``: try a little more next time."""
     window = _locked(tx, run.backend, run.model, now)
     if window["tokens"] is None:
-        return
+        return  # nothing was ever refused
     tokens: int | None = window["tokens"] + max(shard.tokens // 2, 1)
     if limit is not None and tokens is not None and tokens >= limit:
         tokens = None
-    _set(tx, run, tokens=tokens, updated_at=now)
+    _set(tx, run, tokens=tokens, hold_until=0.0, updated_at=now)
 
 
 def _set(tx: sa.Connection, run: Run, **values: object) -> None:

@@ -126,3 +126,9 @@ def test_a_name_without_an_ending_asks_for_the_format() -> None:
     assert format_of(Input(path="x", format="csv")) == "csv"
     with pytest.raises(ConfigError, match="add format"):
         format_of(Input(path="s3://bucket/rows"))
+
+
+def test_a_password_in_a_url_is_never_shown() -> None:
+    with pytest.raises((ConfigError, DataError)) as caught:
+        list(read_blocks(Input(path="nosuch://user:s3cret-pw@host/r.jsonl?sig=s3cret-sig")))
+    assert "s3cret" not in str(caught.value)

@@ -76,3 +76,13 @@ def test_the_window_shrinks_when_the_quota_is_smaller_than_stated_and_grows_agai
     assert min(known) < total
     assert known[-1] > min(known)
     desk.assert_whole(run, 240)
+
+
+def test_alone_over_the_quota_it_waits_longer_each_time(desk: Desk) -> None:
+    desk.faults({"on": "batches.create", "do": "over_quota", "times": 3})
+    run = desk.begin(20)
+    began = desk.provider.clock.now()
+    desk.run_to(run)
+    assert desk.fired() == [3]
+    assert desk.provider.clock.now() - began > 60 + 120 + 240
+    desk.assert_whole(run, 20)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_kit import BASE, Shop
 
+from understudy.batch import load_precompute
 from understudy.cli.exit_codes import ExitCode
 
 RECIPE = """\
@@ -148,3 +150,19 @@ def test_an_unknown_run_names_the_nearest(kitchen: Shop) -> None:
     told = kitchen.call("precompute", "show", "hut")
     assert told.code == ExitCode.USAGE
     assert "there is no batch run 'hut'" in told.err
+
+
+def test_the_python_of_the_docs_runs(kitchen: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[3] / "docs/precompute.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (kitchen.folder / "hot.toml").rename(kitchen.folder / "precompute.toml")
+    exec(compile(code, "docs/precompute.md", "exec"), {})
+    assert "25 answered for 0.0" in capsys.readouterr().out
+
+
+def test_the_recipe_of_the_docs_is_one(kitchen: Shop) -> None:
+    text = (Path(__file__).parents[3] / "docs/precompute.md").read_text()
+    (recipe,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (kitchen.folder / "intent.schema.json").write_text("{}")
+    (kitchen.folder / "docs.toml").write_text(recipe)
+    assert load_precompute(kitchen.folder / "docs.toml").publish.coverage == 0.99
