@@ -62,7 +62,7 @@ def count(text: str) -> int:
 
 def message_tokens(message: Mapping[str, Any]) -> int:
     """Tokens of one message, its 3 tokens of framing counted in."""
-    counted = _repeated if message.get("role") in _SAME_IN_EVERY_ROW else count
+    counted = _repeated if message.get("role") in _SAME_IN_EVERY_ROW else _again
     total = 3
     for key, value in message.items():
         if type(value) is str:
@@ -123,8 +123,15 @@ def _repeated(text: str) -> int:
     return _remembered(text) if len(text) <= _SHORT else count(text)
 
 
+def _again(text: str) -> int:
+    return _recent(text) if len(text) <= _SHORT else count(text)
+
+
 # System prompts and tools repeat in every row of a log; counting is most of the work.
 _remembered = lru_cache(maxsize=256)(count)
+# The turns of a row are counted by a filter and for the manifest, and come again in the next call
+# of their conversation.
+_recent = lru_cache(maxsize=128)(count)
 
 
 @lru_cache(maxsize=1)

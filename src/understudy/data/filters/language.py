@@ -32,7 +32,7 @@ class Language:
         allow: tuple[str, ...] = Field(min_length=1)
         look_at: Literal["answer", "user", "both"] = "both"
         least_letters: int = Field(default=40, ge=1)
-        most_letters: int = Field(default=200, ge=40)
+        most_letters: int = Field(default=150, ge=40)
         sure: float = Field(default=0.9, gt=0, le=1)
 
     def __init__(self, *, options: Options) -> None:
