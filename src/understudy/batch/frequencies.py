@@ -220,7 +220,11 @@ class _Counts:
         self._spilled = False
 
     def add(self, text: bytes, times: int) -> None:
-        self._counts[text] += times
+        if text in self._counts:
+            self._counts[text] += times
+            return
+        # A copy: orjson hands out its whole buffer, thirty times what a short text needs.
+        self._counts[bytes(memoryview(text))] = times
         if len(self._counts) >= _IN_MEMORY:
             self._spill()
 
