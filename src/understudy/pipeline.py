@@ -105,6 +105,7 @@ def prepare_run(
     _require_method(train, project.capabilities(train.backend).methods)
     _require_formats(backend, recipe.export)
     project.scorer(recipe.evaluation.scorer)
+    _require_batches(project, recipe)
     warnings, closed = _lifecycle(project, backend, train.base_model) if online else ((), None)
     dataset = prepare_dataset(project, recipe, progress=progress)
     spec = _spec(recipe, dataset)
@@ -162,6 +163,15 @@ def _require_formats(backend: Backend, wish: Export) -> None:
             raise ConfigError(
                 f"[export.formats] {name!r} is no format of {backend.name}: {nearest(name, known)}"
             )
+
+
+def _require_batches(project: Project, recipe: Recipe) -> None:
+    support = project.capabilities(recipe.train.backend).batch
+    if recipe.evaluation.ask == "batch" and not support.ok:
+        raise ConfigError(
+            f"[evaluation] ask: {recipe.train.backend} does not answer by batch: "
+            f'{support.reason}; take ask = "live"'
+        )
 
 
 def _refuse_secrets(recipe: Recipe) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 import sqlalchemy as sa
 from fault_kit import Bench, Provider
 
+from understudy.backend import Support
 from understudy.engine import commands
+from understudy.errors import ConfigError
 from understudy.store import registry, schema
 
 CHAT = "chat.completions.create"
@@ -74,3 +77,13 @@ def test_a_batch_that_is_refused_stops_the_job_and_its_retry_goes_on(bench: Benc
     assert bench.run_to(job) == "ready"
     bench.assert_paid_once()
     assert bench.spent() > Decimal(0)
+
+
+def test_a_backend_without_batches_is_refused_before_anything_is_made(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = bench.project.capabilities("openai")
+    without = replace(found, batch=Support.no("it has none"))
+    monkeypatch.setattr(bench.project, "capabilities", lambda _name: without)
+    with pytest.raises(ConfigError, match='it has none; take ask = "live"'):
+        bench.prepare(evaluation=evaluation())
