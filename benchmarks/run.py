@@ -10,6 +10,11 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = {
     "Start-up": ["benchmarks/startup.py"],
     "Validation and token counts, 100,000 rows": ["benchmarks/validation_speed.py"],
+    "The data pipeline, 100,000 planted conversations": [
+        "benchmarks/data.py",
+        "--beside",
+        "--ray",
+    ],
     "Polling 10,000 live jobs for a simulated hour": ["benchmarks/polling.py"],
     "The cache: filling, publishing, reading, switching; its stores": ["benchmarks/cache.py"],
     "Precompute: planning, ingest, publication": ["benchmarks/precompute.py"],

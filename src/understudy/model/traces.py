@@ -14,7 +14,7 @@ __all__ = ["Conversation", "Drop", "TracePage", "TraceRecord"]
 class TraceRecord:
     """One logged call, or why a piece of a log is none.
 
-    ``value`` is a call in the call-log schema (docs/sources.md): ``id``, ``messages``,
+    ``value`` is a call in the call-log schema (docs/data.md): ``id``, ``messages``,
     ``response``, and so on. A source that cannot make one gives what it found as ``value`` and
     says in ``problem`` what is wrong, in ``place`` where: then it is kept among the rejected rows
     under the code ``bad_trace``, and nothing is lost. ``line`` is the 1-based line or row of the
@@ -74,9 +74,11 @@ class Drop:
     """A filter's word that a row is no good lesson.
 
     ``reason`` is the code under which it is counted, by default the filter's name; ``place`` is
-    the dotted path in the row; ``message`` says what is wrong, without text of the row.
+    the dotted path in the row; ``message`` says what is wrong, without text of the row. Among the
+    rejected rows it is kept as it stood, or as ``kept`` where it must not be.
     """
 
     message: str
     place: str = ""
     reason: str = ""
+    kept: Conversation | None = field(default=None, repr=False)

@@ -1,6 +1,6 @@
 """Sources: the ones that come with Understudy, and how the calls of any of them are reached.
 
-Every source ends in the same place, calls in the call-log schema (docs/sources.md), so that what
+Every source ends in the same place, calls in the call-log schema (docs/data.md), so that what
 follows knows one form.
 """
 
