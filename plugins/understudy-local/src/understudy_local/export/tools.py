@@ -117,3 +117,8 @@ def quantize(source: Path, into: Path, name: str, *, threads: int) -> None:
             f"{source.name} cannot be written as {name}: {error}; leave {name} out of [export]",
             code="not_quantized",
         ) from None
+
+
+if __name__ == "__main__":
+    # At set-up, so that the first export downloads nothing.
+    converter(offline=False)

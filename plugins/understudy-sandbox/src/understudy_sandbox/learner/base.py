@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from understudy_sandbox.learner.rows import Answer, Prompt, Sample
 
 
+class Refused(Exception):  # noqa: N818 - nothing broke
+    """A learner cannot learn this, or failed at it; its words are for the client."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Hyperparameters of a fit.
@@ -62,6 +66,9 @@ class Learner(Protocol):
         on_measure: Callable[[Measure], None],
     ) -> Learned:
         """Fit to samples (at least one), calling ``on_measure`` as the fit goes on.
+
+        Raises:
+            Refused: it cannot be learned; why.
 
         The same samples, settings and version of the learner give the same model. A fit of fewer
         epochs is a prefix of a fit of more: checkpoints are made so.

@@ -41,7 +41,7 @@ from understudy.model import (
     UploadFailed,
     UploadPending,
 )
-from understudy_sandbox.learner.base import Measure, Settings
+from understudy_sandbox.learner.base import Measure, Refused, Settings
 from understudy_sandbox.learner.rows import Answer, Prompt, Sample
 
 __all__ = ["DrivenLearner", "DrivenModel"]
@@ -102,8 +102,7 @@ class DrivenLearner:
         """See ``Learner.fit``.
 
         Raises:
-            ValueError: the rows hold what the backend cannot be taught this way.
-            RuntimeError: the training failed; in the backend's words.
+            Refused: the backend refuses it, or failed; in its words.
         """
         with tempfile.TemporaryDirectory() as folder:
             rows = _rows_file(Path(folder) / "train.jsonl", samples)
@@ -125,12 +124,12 @@ class DrivenLearner:
     def _train(self, spec: JobSpec, key: str) -> Handle:
         problems = self._backend.validate(spec)
         if problems:
-            raise ValueError("; ".join(f"{one.message}. {one.fix}" for one in problems))
+            raise Refused("; ".join(f"{one.message}. {one.fix}" for one in problems))
         files = self._backend.upload(spec, key=key)
         while isinstance(status := self._backend.poll_upload(files), UploadPending):
             _pause()
         if isinstance(status, UploadFailed):
-            raise RuntimeError(status.message)  # noqa: TRY004 - it is no wrong type
+            raise Refused(status.message)
         if isinstance(self._backend, SupportsFind):
             found = self._backend.find(key, files)
             if isinstance(found, Found):
@@ -215,7 +214,7 @@ def _pause() -> None:
 
 def _require(status: RemoteStatus) -> None:
     if status.state is not RemoteState.SUCCEEDED:
-        raise RuntimeError(status.problem.message if status.problem else f"it is {status.raw!r}")
+        raise Refused(status.problem.message if status.problem else f"it is {status.raw!r}")
 
 
 def _messages(prompt: Prompt) -> list[dict[str, str]]:
@@ -229,7 +228,7 @@ def _rows_file(path: Path, samples: Sequence[Sample]) -> Rows:
     with path.open("wb") as file:
         for sample in samples:
             if sample.answer.calls:
-                raise ValueError("this learner answers in text; rows with tool calls need another")
+                raise Refused("this learner answers in text; rows with tool calls need another")
             answer = {"role": "assistant", "content": sample.answer.content or ""}
             row = {"messages": [*_messages(sample.prompt), answer]}
             sizes.append(file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)))
