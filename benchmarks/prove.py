@@ -15,13 +15,11 @@ from pathlib import Path
 
 from run import ROOT, SCRIPTS, output_of
 
-ONLY_HERE = {
+RESULTS = Path(__file__).parent / "RESULTS.md"
+LARGE = {
+    "The cache at 10,000,000 keys": ["benchmarks/cache.py", "size", "10000000"],
     "The data pipeline, ten times the rows": ["benchmarks/data.py", "--grown", "10"],
 }
-"""What takes too long for `make bench`."""
-
-RESULTS = Path(__file__).parent / "RESULTS.md"
-LARGE = {"The cache at 10,000,000 keys": ["benchmarks/cache.py", "size", "10000000"]}
 """What takes minutes and gigabytes, and so is no part of `make bench`."""
 
 
