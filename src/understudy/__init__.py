@@ -19,6 +19,10 @@ if TYPE_CHECKING:
         Settings,
         Support,
     )
+    from understudy.collecting import (
+        collect_calls,
+        prepare_dataset,
+    )
     from understudy.config import (
         Config,
         load_config,
@@ -151,10 +155,12 @@ __all__ = [
     "Usage",
     "Worker",
     "__version__",
+    "collect_calls",
     "hookimpl",
     "job_report",
     "load_config",
     "load_recipe",
+    "prepare_dataset",
     "prepare_run",
     "start_run",
 ]
@@ -163,6 +169,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "backend": "Backend BackendSpec Capabilities Check Params Settings Support",
+    "collecting": "collect_calls prepare_dataset",
     "config": "Config load_config",
     "engine": "Worker",
     "errors": (

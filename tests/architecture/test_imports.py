@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEAVY = {
     "alembic",
+    "daft",
     "fsspec",
     "genai_prices",
     "jinja2",
@@ -22,6 +23,7 @@ HEAVY = {
     "plotext",
     "psycopg",
     "pyarrow",
+    "ray",
     "redis",
     "rich",
     "scipy",
@@ -84,6 +86,7 @@ def test_import_understudy_imports_next_to_nothing(tmp_path):
         command("backends"),
         command("init"),
         "import understudy.backend, understudy.hookspecs, understudy.plugins, understudy.config",
+        "import understudy.data",
         "import understudy_openai.plugin, understudy_sandbox.plugin",
     ],
 )

@@ -13,7 +13,7 @@ __all__ = ["main_teacher"]
 
 
 def main_teacher(path: Path) -> str | None:
-    """The most frequent ``model`` of a call log's lines; None where no line names one.
+    """The most frequent ``model`` of a call log's lines, or of collected calls; None for none.
 
     Raises:
         DataError: the file cannot be read.
@@ -24,7 +24,8 @@ def main_teacher(path: Path) -> str | None:
             value = orjson.loads(line.data)
         except orjson.JSONDecodeError:
             continue  # the dataset's report tells of it
-        model = value.get("model") if isinstance(value, dict) else None
+        call = value.get("value", value) if isinstance(value, dict) else None
+        model = call.get("model") if isinstance(call, dict) else None
         if isinstance(model, str) and model:
             seen[model] += 1
     # Equal counts must not depend on the order of the lines.
