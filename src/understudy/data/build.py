@@ -31,8 +31,8 @@ MIN_TRAIN_ROWS = 10
 """Every provider wants as many; fewer teach nothing."""
 
 _WORDS = {
-    Reason.DUPLICATE: "the same row stands on line {line}, which stays",
-    Reason.NEAR_DUPLICATE: "nearly the same conversation stands on line {line}, which stays",
+    Reason.DUPLICATE: "the same row stands on line {line}",
+    Reason.NEAR_DUPLICATE: "nearly the same conversation stands on line {line}",
     Reason.HELD_OUT: "it is, exactly or nearly, in the golden set",
 }
 

@@ -111,6 +111,7 @@ print(len(told), told[-1], made.id)
 """
 
 
+@pytest.mark.timeout(400)  # starting Ray takes minutes where others use the cores
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_the_place_of_the_work_changes_nothing(
     planted: Any, log: tuple[Path, Any], inline: Dataset, tmp_path: Path, engine: str
@@ -121,7 +122,7 @@ def test_the_place_of_the_work_changes_nothing(
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=380,
         env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"},
     )
     pieces, rows, made = done.stdout.split() or (0, 0, done.stderr[-2000:])
