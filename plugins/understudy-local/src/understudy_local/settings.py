@@ -27,6 +27,9 @@ class LocalSettings(Settings):
         grace_seconds: how long a job that is cancelled or paused may take to save itself.
         max_restarts: how often a worker that died is started again without having got further.
         poll_interval: seconds between two looks of a worker at its trainer and its wishes.
+        launcher: where workers are started: as processes here, or by a Ray cluster's Jobs API.
+        ray_address: of the cluster's dashboard; None: what Ray's own settings say.
+        ray_python: the interpreter on the cluster's nodes.
         context_tokens: longest request, question and answer together, that a model is served with.
         parallel_requests: how many requests a model's server answers at once.
         idle_seconds: a model's server ends when nobody has asked it for so long.
@@ -46,6 +49,9 @@ class LocalSettings(Settings):
     grace_seconds: float = Field(default=30.0, ge=0, le=600)
     max_restarts: int = Field(default=3, ge=0, le=20)
     poll_interval: float = Field(default=0.25, gt=0, le=10)
+    launcher: Literal["process", "ray"] = "process"
+    ray_address: str | None = None
+    ray_python: str = "python"
     context_tokens: int = Field(default=2048, ge=128)
     parallel_requests: int = Field(default=4, ge=1, le=64)
     idle_seconds: float = Field(default=300.0, gt=0)

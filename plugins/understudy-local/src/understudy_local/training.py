@@ -10,7 +10,14 @@ from typing import Any, ParamSpec, TypeVar
 import orjson
 
 from understudy.backend import Backend, Check, Clock, FindResult
-from understudy.errors import InvalidData, NotFound, OutcomeUnknown, QuotaError
+from understudy.errors import (
+    BackendError,
+    InvalidData,
+    NotFound,
+    OutcomeUnknown,
+    QuotaError,
+    Unavailable,
+)
 from understudy.model import (
     Absent,
     Checkpoint,
@@ -31,6 +38,7 @@ from understudy_local import checks, doctor, estimate
 from understudy_local.artifacts import JobFolder, ModelName, folder_id, read_json
 from understudy_local.jobfile import order_of, read_order, to_json
 from understudy_local.machine import Machine, told
+from understudy_local.ray_machine import machine_for
 from understudy_local.status import is_resting, status_of
 from understudy_local.students import label, locate
 
@@ -68,7 +76,7 @@ class Training(Backend):
 
     def __init__(self, *, name: str, settings: Any, clock: Clock) -> None:
         super().__init__(name=name, settings=settings, clock=clock)
-        self.machine = Machine(settings)
+        self.machine: Machine = machine_for(settings)
 
     # -- before it starts ----------------------------------------------------------------------
 
@@ -123,6 +131,10 @@ class Training(Backend):
         try:
             if self.machine.place(folder, to_json(order)):
                 self.machine.start_worker(folder)
+        except Unavailable:
+            pass  # a launcher that cannot be asked now: the next look starts the worker
+        except BackendError:
+            raise  # ours are errors of the system to Python, too
         except OSError as error:
             refusal = told(error, what="make the job", home=self.machine.home.path)
             if isinstance(error, PermissionError) or isinstance(refusal, QuotaError):

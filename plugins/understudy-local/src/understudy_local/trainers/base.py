@@ -78,6 +78,10 @@ class StudentTrainer(Protocol):
         """Why it cannot be used here, in words; None if it can. Cheap: imports nothing heavy."""
         ...
 
+    def begin(self) -> None:
+        """Import what has to be imported before transformers; called first."""
+        ...
+
     def train(self, run: Run, into: Path) -> Result:
         """Train, and save the adapter with tokenizer and chat template into the folder ``into``.
 

@@ -71,6 +71,7 @@ def train(folder: JobFolder, order: Order, device: str, report: Reporter) -> Non
         Exception: anything; ``failures.explain`` puts it into words.
     """
     chosen = choose(order.params.trainer, device)
+    chosen.begin()
     report.note(f"the trainer is {chosen.name} on {device}")
     base = _base(order, report)
     run = _run(folder, order, device, report, base)

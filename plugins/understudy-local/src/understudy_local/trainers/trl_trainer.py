@@ -31,6 +31,9 @@ class Trl:
             "pip install 'understudy-local[train]'"
         )
 
+    def begin(self) -> None:
+        """Nothing has to come first."""
+
     def load(self, run: Run) -> tuple[Any, Any, Any]:
         """The model, the tokenizer, and the adapter that TRL is to put on the model."""
         from peft import LoraConfig
@@ -71,7 +74,8 @@ class Trl:
         done = trainer.train(resume_from_checkpoint=resume)
         if following.stopped:
             raise Stopped
-        trainer.model.save_pretrained(os.fspath(into))
+        # On a model that came with its adapter TRL keeps a copy of the start beside it.
+        trainer.model.save_pretrained(os.fspath(into), selected_adapters=["default"])
         tokenizer.save_pretrained(os.fspath(into))
         return Result(
             steps=int(trainer.state.global_step),

@@ -6,6 +6,7 @@ its code is here.
 
 from __future__ import annotations
 
+import importlib
 import os
 from importlib.util import find_spec
 from typing import Any
@@ -22,18 +23,20 @@ class Unsloth(Trl):
     name = "unsloth"
 
     def why_not(self, device: str) -> str | None:
-        """Not installed, or no GPU (unless UNSLOTH_ALLOW_CPU=1 says to try)."""
+        """Not installed. Without a GPU it trains on the CPU, where it is asked for by name."""
         if find_spec("unsloth") is None:
             return "unsloth is not installed: see README.md for the set of versions that fits"
-        if device != "cuda" and os.environ.get("UNSLOTH_ALLOW_CPU") != "1":
-            return "unsloth wants a CUDA GPU; UNSLOTH_ALLOW_CPU=1 tries it without"
         return super().why_not(device)
 
-    def load(self, run: Run) -> tuple[Any, Any, Any]:
-        """The model with a fresh adapter on it already, and the tokenizer."""
+    def begin(self) -> None:
+        """Unsloth changes transformers and TRL as they are imported."""
         # It would install and download on its own otherwise.
         os.environ.setdefault("UNSLOTH_AUTO_INSTALL", "0")
         os.environ.setdefault("UNSLOTH_LLAMA_CPP_OFFLINE", "1")
+        importlib.import_module("unsloth")
+
+    def load(self, run: Run) -> tuple[Any, Any, Any]:
+        """The model with a fresh adapter on it already, and the tokenizer."""
         import torch
         from unsloth import FastLanguageModel
 
