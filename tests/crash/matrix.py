@@ -159,11 +159,8 @@ class Matrix:
         elif lane.frozen:
             os.kill(lane.frozen, signal.SIGCONT)
             lane.pid, lane.frozen = lane.frozen, 0
-        elif lane.blows:
-            self._give_back(lane)
-            self.next_job(lane)
         else:
-            if lane.label:
+            if lane.blows or lane.label:
                 self._give_back(lane)
             self.next_job(lane)
 
