@@ -9,17 +9,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from understudy.backend import Params, Settings
+from understudy.collecting import collect_calls
+from understudy.config import load_config
 from understudy.data.sources.collect import collect
-from understudy.errors import DataError, Unavailable
+from understudy.errors import ConfigError, DataError, Unavailable
 from understudy.hookspecs import TraceSource, TraceSourceSpec
 from understudy.model import Json, TracePage, TraceRecord
-from understudy.recipe import Source
+from understudy.plugins import GROUP, PluginHost
+from understudy.project import Project
+from understudy.recipe import Source, load_recipe
 from understudy.testing import ManualClock
 
 PAGE = 7
@@ -180,3 +185,54 @@ def test_nothing_collected_yet_says_what_to_do(run: Any, log: Path) -> None:
     spec = TraceSourceSpec(name="mixed", target="x:y", help="h", reads="service")
     with pytest.raises(DataError, match="understudy datasets collect"):
         run(source=Source(kind="mixed", path=log), sources={"mixed": spec})
+
+
+PLUGIN = """
+from understudy.backend import Settings
+from understudy.hookspecs import TraceSource, TraceSourceSpec, hookimpl
+from understudy.model import TracePage, TraceRecord
+from pydantic import SecretStr
+
+class Keyed(Settings):
+    env = {"key": "DESK_KEY"}
+    key: SecretStr
+
+class Desk(TraceSource):
+    Settings = Keyed
+    def pages(self, since):
+        assert self.settings.key.get_secret_value() == "planted"
+        call = {"id": "a", "messages": [{"role": "user", "content": "q"}],
+                "response": {"message": {"role": "assistant", "content": "a"}}}
+        yield TracePage(records=(TraceRecord(value=call),), watermark="w")
+
+@hookimpl
+def understudy_trace_sources():
+    yield TraceSourceSpec(name="desk", target="desk_plugin:Desk", help="h", reads="service")
+"""
+RECIPE = """
+name = "demo"
+source = {kind = "desk", service = "desk"}
+train = {backend = "openai", base_model = "b"}
+budget = {limit_usd = 1}
+"""
+
+
+def test_a_service_of_a_plugin_is_collected_beside_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "desk_plugin.py").write_text(PLUGIN)
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    (tmp_path / "understudy.toml").write_text('[services.desk]\nkey_env = "OTHER_KEY"\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    host = PluginHost(entry_points=[EntryPoint("desk", "desk_plugin", GROUP)])
+    recipe = load_recipe(tmp_path / "recipe.toml")
+    settings = tmp_path / "understudy.toml"
+    bare = Project(load_config(settings, env={}), host=host)
+    with bare, pytest.raises(ConfigError, match="export OTHER_KEY"):
+        collect_calls(bare, recipe)
+    with Project(load_config(settings, env={"OTHER_KEY": "planted"}), host=host) as project:
+        found = collect_calls(project, recipe)
+    assert (found.new, found.total) == (1, 1)
+    assert ids(tmp_path / "collected" / "desk.jsonl") == ["a"]
+    for path in (tmp_path / "collected").iterdir():
+        assert b"planted" not in path.read_bytes()
