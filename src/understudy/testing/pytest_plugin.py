@@ -19,9 +19,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker of ``BackendSuite`` and let its asserts show what they compared."""
     import pytest
 
-    names = ("_base", "_create", "_deploy", "_poll", "_secrets")
-    names = (*names, "_cache_generations", "_cache_tail", "_cache_writer", "cache_store")
-    suites = [f"understudy.testing.{name}" for name in names]
+    backends = ("_base", "_create", "_deploy", "_poll", "_secrets")
+    caches = ("_cache_generations", "_cache_tail", "_cache_writer", "cache_store")
+    suites = [f"understudy.testing.{name}" for name in (*backends, *caches)]
     pytest.register_assert_rewrite(*(name for name in suites if name not in sys.modules))
     config.addinivalue_line(
         "markers", "understudy_contract: a line of the backend contract (understudy.testing)"
