@@ -89,6 +89,10 @@ def _facts(values: dict[str, Any]) -> list[tuple[str, str]]:
     for name, value in shown.items():
         if isinstance(value, dict):
             rows += [(f"{name}.{inner}", text) for inner, text in _facts(value)]
+        elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            # Exported files, as far as lineage goes: each under its own name.
+            named = {str(one.get("format", at)): one for at, one in enumerate(value)}
+            rows += [(f"{name}.{inner}", text) for inner, text in _facts(named)]
         elif value not in (None, (), []):
             rows.append((name, str(value)))
     return rows

@@ -122,9 +122,11 @@ def register_checkpoint(engine: Engine, job_id: str, which: str) -> registry.Mod
         which: the checkpoint's id, or its step.
 
     Raises:
-        ConfigError: the job has no such checkpoint; the message names those it has.
+        ConfigError: the job has no such checkpoint, and the message names those it has; or models
+            of its backend are files, and checkpoints are not exported.
     """
     found = _pick(checkpoints(engine.store, engine.backends, job_id), job_id, which)
+    _refuse_unexported(engine, job_id, found)
     with engine.store.write() as tx:
         job = jobs.get(tx, job_id)
         handle = training_handle(tx, job.id)
@@ -145,6 +147,16 @@ def register_checkpoint(engine: Engine, job_id: str, which: str) -> registry.Mod
             source=f"{job.id}.checkpoint.{found.id}",
             lineage={**lineage(job, stored), "checkpoint": made},
             at=engine.now(),
+        )
+
+
+def _refuse_unexported(engine: Engine, job_id: str, checkpoint: Checkpoint) -> None:
+    with engine.store.read() as tx:
+        backend = jobs.get(tx, job_id).backend
+    if engine.backends.capabilities(backend).export.ok:
+        raise ConfigError(
+            f"a model of {backend} answers from the files of an export, and checkpoints are not "
+            f"exported; to have step {checkpoint.step}, train with as many steps"
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 from engine_kit import Crash, ExportingKitBackend, ExportingProvider, World, crash_at
 
 from understudy.data import Dataset
-from understudy.engine import commands
+from understudy.engine import adopting, commands
 from understudy.engine.points import EXPORT_LABELS
 from understudy.errors import ConfigError
 from understudy.recipe import Export
@@ -181,3 +181,11 @@ def test_the_export_is_stored_before_it_is_registered(works: Works) -> None:
     made = works.backend.exported(works.op(job, "export").handle)  # type: ignore[attr-defined]
     assert op["payload"]["made"]["files"] == [asdict(one) for one in made.files]
     assert set(op["payload"]["made"]["scores"]) == {"trained", "f16", "q4_k_m"}
+
+
+def test_a_checkpoint_without_files_is_not_registered(works: Works) -> None:
+    job = works.go()
+    works.run_to(job)
+    with pytest.raises(ConfigError, match="checkpoints are not exported"):
+        adopting.register_checkpoint(works.engine, job, "5")
+    assert len(works.versions()) == 1

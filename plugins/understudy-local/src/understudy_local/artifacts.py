@@ -17,11 +17,14 @@
         checkpoints/           checkpoint-N/, each with the file ``complete`` once it is whole
         adapter/               the trained LoRA adapter (PEFT)
         merged/                the trained model, adapter merged in (Hugging Face); by the export
-        gguf/                  GGUF files; by the export
+        gguf/                  GGUF files, model card, Modelfile; by the export
+        exports/<id>/          one export: its process, proof and answers (see work.py)
         failure.json           why the trainer gave up; the worker makes the outcome of it
         outcome.json           how the job ended; written once, and final
       bases/<id>/              students made ready to train: Hugging Face folders
       slots/                   locks: one job at a time on a device
+      servers/<id>/            the server of one GGUF file (see serving/pool.py)
+      batches/<id>/            one batch of requests; uploads/ has the rows (see work.py)
 
 Every JSON file appears whole or not at all.
 """

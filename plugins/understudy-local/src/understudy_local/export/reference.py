@@ -13,13 +13,11 @@ import orjson
 
 from understudy.model import ExportSpec, Json
 from understudy_local.artifacts import read_json, write_json
+from understudy_local.export.room import TOKENS
 from understudy_local.export.trained import TrainedModel, tokens_of
 from understudy_local.work import WorkFailed
 
 __all__ = ["Reference", "held_out", "read_answers", "write_answers"]
-
-TOKENS = 512
-"""Tokens of held-out rows over which logits are compared."""
 
 
 def held_out(spec: ExportSpec) -> list[dict[str, Json]]:

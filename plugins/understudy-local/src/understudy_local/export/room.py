@@ -12,7 +12,10 @@ from understudy_local import devices
 from understudy_local.formats import FORMATS
 from understudy_local.work import WorkFailed
 
-__all__ = ["need_room", "parameters"]
+__all__ = ["TOKENS", "need_room", "parameters"]
+
+TOKENS = 1024
+"""Tokens of held-out rows over which logits are compared."""
 
 _MARGIN = 1.1
 _HALF, _FULL = 2, 4
@@ -31,6 +34,11 @@ def _count(file: Path) -> int:
     return sum(math.prod(one["shape"]) for name, one in header.items() if name != "__metadata__")
 
 
+def _vocabulary(base: Path) -> int:
+    told = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    return int(told.get("vocab_size") or told.get("text_config", {}).get("vocab_size") or 0)
+
+
 def need_room(base: Path, folder: Path, formats: Sequence[str]) -> None:
     """Hold what the export will take against what is free.
 
@@ -40,6 +48,7 @@ def need_room(base: Path, folder: Path, formats: Sequence[str]) -> None:
     weights = parameters(base)
     bits = {*formats, "f16"}
     disk = weights * (_HALF + sum(FORMATS[name].bits for name in bits) / 8) * _MARGIN
+    disk += TOKENS * _vocabulary(base) * _FULL  # the trained model's logits, for the proof
     free = shutil.disk_usage(folder).free
     if disk > free:
         raise WorkFailed(
