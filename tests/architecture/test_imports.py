@@ -32,6 +32,8 @@ HEAVY = {
     "starlette",
     "tiktoken",
     "torch",
+    "transformers",
+    "trl",
     "uvicorn",
     "zstandard",
 }
@@ -87,7 +89,7 @@ def test_import_understudy_imports_next_to_nothing(tmp_path):
         command("init"),
         "import understudy.backend, understudy.hookspecs, understudy.plugins, understudy.config",
         "import understudy.data",
-        "import understudy_openai.plugin, understudy_sandbox.plugin",
+        "import understudy_local.plugin, understudy_openai.plugin, understudy_sandbox.plugin",
     ],
 )
 def test_nothing_heavy_is_imported_where_it_is_not_used(tmp_path, code):
