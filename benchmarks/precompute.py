@@ -1,8 +1,8 @@
 """Planning, ingest and publication of a precompute run, a stage at a time, without a provider.
 
 Each stage is held against the plain cost of its own bytes: parse every line that it reads as JSON,
-and write every line that it makes, in one loop; "times plain" compares CPU time. A busy machine
-shows lower rates of the wall, and of the CPU too where cores share their caches.
+and write every line that it makes, in one loop; "times plain" compares the wall's time and
+"by CPU" that of all processes. A busy machine shows lower rates.
 
     python benchmarks/precompute.py [ROWS]      # 500,000 by default; input, files and cache go to
                                                 # a temporary folder: about 1 KB a row
@@ -203,7 +203,8 @@ def peak() -> float:
 def main() -> None:
     """Print the table."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 500_000
-    print(f"{'stage':14} {'rows/s':>10} {'rows/CPU s':>10} {'times plain':>12} {'peak MB':>8}")
+    columns = f"{'times plain':>12} {'by CPU':>10} {'peak MB':>8}"
+    print(f"{'stage':14} {'rows/s':>10} {'rows/CPU s':>10} {columns}")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), rows)
         stages = (
@@ -217,9 +218,12 @@ def main() -> None:
                 bench.make_replies()
             count, seconds, cpu = timed(act)
             memory = peak()
-            times = "" if plain is None else f"{cpu / timed(plain)[2]:.2f}"
+            times = [""] * 2
+            if plain is not None:
+                _, plain_seconds, plain_cpu = timed(plain)
+                times = [f"{seconds / plain_seconds:.2f}", f"{cpu / plain_cpu:.2f}"]
             rates = f"{count / seconds:>10,.0f} {count / cpu:>10,.0f}"
-            print(f"{name:14} {rates} {times:>12} {memory:>8.0f}", flush=True)
+            print(f"{name:14} {rates} {times[0]:>12} {times[1]:>10} {memory:>8.0f}", flush=True)
 
 
 if __name__ == "__main__":

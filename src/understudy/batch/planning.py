@@ -26,6 +26,9 @@ __all__ = ["Cut", "Planned", "PlannedShard", "Scope", "cut", "processes_for", "s
 _HELD = 1 << 22
 """Bytes of spilled lines that are held before they are written."""
 
+_WORTH_PROCESSES = 96 * 1024 * 1024
+"""Bytes of input from which on processes win back the second or two that each needs to start."""
+
 Known = Callable[[Sequence[bytes]], set[bytes]]
 """Which of these sorted keys (32 bytes each) the cache can answer already."""
 
