@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import queue
 import tempfile
 import threading
 import time
@@ -137,9 +138,15 @@ def apart(work: Callable[..., None], *given: Any) -> Any:
     out = context.Queue()
     process = context.Process(target=work, args=(*given, out))
     process.start()
-    found = out.get()
-    process.join()
-    return found
+    while True:
+        try:
+            found = out.get(timeout=1)
+        except queue.Empty:
+            if not process.is_alive():
+                raise SystemExit(f"{work.__name__} ended with {process.exitcode}") from None
+        else:
+            process.join()
+            return found
 
 
 def conversations(path: Path) -> Iterator[str]:
