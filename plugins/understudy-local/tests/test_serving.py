@@ -115,6 +115,33 @@ def test_a_server_ends_when_nobody_asks(place: Path) -> None:
     assert servers(place) == []
 
 
+def busy(address: pool.Address) -> bool:
+    request = urllib.request.Request(
+        f"{address.url}/metrics", headers={"Authorization": f"Bearer {address.key}"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        return b"requests_processing 1" in reply.read()
+
+
+def test_a_server_that_is_ended_in_the_middle_of_an_answer_is_gone(place: Path) -> None:
+    backend = make_backend(place)
+    address = pool.address(Home(place), bundled(), backend.settings, timeout=60)
+    told: list[Exception] = []
+
+    def asks() -> None:
+        with pytest.raises(Unavailable) as caught:
+            client.ask(address, ask(words="Count to a thousand.", most=1900), timeout=60)
+        told.append(caught.value)
+
+    thread = threading.Thread(target=asks)
+    thread.start()
+    until(lambda: busy(address), seconds=30)
+    pool.end(Home(place), bundled())
+    until(lambda: not processes.is_alive(address.process), seconds=30)
+    thread.join(30)
+    assert len(told) == 1
+
+
 def test_its_key_is_for_this_user_and_is_wanted(place: Path) -> None:
     answered(place)
     (told,) = place.glob("servers/*/server.json")

@@ -19,7 +19,7 @@ from understudy.errors import ConfigError, NotFound
 from understudy_local.artifacts import Home, ModelName
 from understudy_local.formats import FileName
 from understudy_local.serving import pool
-from understudy_local.serving.host import open_server
+from understudy_local.serving.host import leave, open_server
 from understudy_local.serving.models import Served, served
 from understudy_local.settings import LocalSettings
 
@@ -94,6 +94,7 @@ def _llama(settings: LocalSettings, found: Served, *, host: str, port: int, api_
     sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()
     ending.wait()
+    leave()
 
 
 def _vllm(settings: LocalSettings, model: str, *, host: str, port: int, api_key: str) -> None:

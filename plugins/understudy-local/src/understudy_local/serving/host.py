@@ -13,14 +13,14 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
 from understudy_local import processes
 from understudy_local.artifacts import write_json
 
-__all__ = ["main", "open_server"]
+__all__ = ["leave", "main", "open_server"]
 
 _LOOK_EVERY = 2.0
 _COUNTERS = ("prompt_tokens_total", "prompt_tokens_cached_total", "tokens_predicted_total")
@@ -80,6 +80,13 @@ def main(order: Mapping[str, Any]) -> None:
             break
         _tell(folder / "server.json", told)
     (folder / "server.json").unlink(missing_ok=True)
+    leave()
+
+
+def leave() -> NoReturn:
+    """End at once: llama.cpp's own way out waits for ever where a request is under way."""
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _tell(path: Path, told: Mapping[str, Any]) -> None:
