@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.errors import (
@@ -37,6 +37,7 @@ MESSAGES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(
     student=STUDENTS,
     job=JOBS,
@@ -52,12 +53,14 @@ def test_names_of_files_survive_being_written(
     assert ModelName.parse(model) == ModelName(student=student, job=job, step=step)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_other_names_are_no_files(text: str) -> None:
     found = FileName.parse(text)
     assert found is None or str(found) == text
 
 
+@settings(deadline=None)
 @given(
     messages=MESSAGES, sampling=st.dictionaries(st.sampled_from(["seed", "top_p"]), st.integers())
 )
@@ -67,6 +70,7 @@ def test_a_batch_row_asks_what_was_asked(messages: Any, sampling: Any) -> None:
     assert batch_rows.request_of(row) == request
 
 
+@settings(deadline=None)
 @given(content=st.text(), tokens=st.integers(0, 10**6))
 def test_a_batch_answer_comes_back_as_it_was(content: str, tokens: int) -> None:
     reply = ChatReply(
@@ -90,6 +94,7 @@ def test_a_refused_row_says_whether_to_ask_again(error: Any, outcome: str) -> No
     assert back.problem.code in {"bad_row", "503"}
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_no_row_breaks_the_reader(value: Any) -> None:
     if not (isinstance(value, dict) and isinstance(value.get("custom_id"), str)):
@@ -97,6 +102,7 @@ def test_no_row_breaks_the_reader(value: Any) -> None:
             batch_rows.reply_of_row(value)
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_no_answer_breaks_the_reader(value: Any) -> None:
     body = value if isinstance(value, dict) else {"choices": value, "usage": value}
