@@ -18,6 +18,7 @@ from run import ROOT, SCRIPTS, output_of
 RESULTS = Path(__file__).parent / "RESULTS.md"
 LARGE = {
     "The cache at 10,000,000 keys": ["benchmarks/cache.py", "size", "10000000"],
+    "Export of SmolLM2-135M beside the plain tools": ["benchmarks/local_export.py"],
     "The data pipeline, ten times the rows": ["benchmarks/data.py", "--grown", "10"],
 }
 """What takes minutes and gigabytes, and so is no part of `make bench`."""
