@@ -11,13 +11,14 @@ import os
 import pickle
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from understudy.data.chunks import Chunk
 from understudy.data.library import load_daft
 from understudy.data.work import Task, Work
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, Unavailable
 
 __all__ = ["Engine", "parts"]
 
@@ -50,6 +51,7 @@ def parts(chunks: Sequence[Chunk], task: Task, engine: Engine) -> Iterator[tuple
 
     Raises:
         ConfigError: what the engine needs is not installed, or the cluster cannot be reached.
+        Unavailable: the cluster broke off.
     """
     cores = engine.processes or len(os.sched_getaffinity(0))
     if engine.name == "local" and (len(chunks) <= _INLINE or cores == 1):
@@ -65,10 +67,25 @@ def parts(chunks: Sequence[Chunk], task: Task, engine: Engine) -> Iterator[tuple
     else:
         daft.set_runner_native()
         fetch = _here
-    frame = _frame(daft, chunks, task, cores=cores, apart=engine.name == "local")
-    for piece in frame.iter_partitions(results_buffer_size=cores):
-        done = fetch(piece).to_pydict()
-        yield from zip(done["index"], done["part"], strict=True)
+    with _told():
+        frame = _frame(daft, chunks, task, cores=cores, apart=engine.name == "local")
+        for piece in frame.iter_partitions(results_buffer_size=cores):
+            done = fetch(piece).to_pydict()
+            yield from zip(done["index"], done["part"], strict=True)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns what a cluster says when it breaks off into an error in words."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("ray."):
+            raise
+        raise Unavailable(
+            f"the Ray cluster broke off ({type(error).__name__}); nothing was kept of this "
+            "dataset, and the source is as it was. See that its machines are up, and run again"
+        ) from error
 
 
 def _inline(chunks: Sequence[Chunk], task: Task) -> Iterator[tuple[int, bytes]]:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from understudy.data import Dataset, prepare
+from understudy.data import Dataset, engine, prepare
 from understudy.data.engine import Engine
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, Unavailable
 from understudy.recipe import Cleaning, Source, Split
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
@@ -140,3 +140,11 @@ def test_a_cluster_that_is_not_there_is_told(
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1:1 cannot be reached"):
         built(log[0], cleaning_of(planted, log[0]), tmp_path, nowhere)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_that_breaks_off_is_told() -> None:
+    lost = type("ActorUnavailableError", (Exception,), {"__module__": "ray.exceptions"})
+    with pytest.raises(Unavailable, match=r"broke off \(ActorUnavailableError\)"), engine._told():
+        raise lost("the actor is away")
+    with pytest.raises(ValueError, match="ours"), engine._told():
+        raise ValueError("ours")
