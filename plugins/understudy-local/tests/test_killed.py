@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from understudy_local import processes
 from understudy_local.artifacts import JobFolder, read_json, trained
 
 STEPS = 24
+# Six starts of torch: seconds where the machine is free, minutes where it is not.
+LONG = 500.0
+
+pytestmark = pytest.mark.timeout(2 * LONG)
 KEY = "killed-job"
 
 
@@ -32,7 +37,7 @@ def spec(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> JobSpec:
 def undisturbed(spec: JobSpec, tmp_path_factory: pytest.TempPathFactory) -> str:
     """sha256 of the adapter of a run that nobody kills."""
     backend = make_backend(tmp_path_factory.mktemp("undisturbed"))
-    status = finished(backend, start(backend, spec))
+    status = finished(backend, start(backend, spec), seconds=LONG)
     assert status.state is RemoteState.SUCCEEDED, status.problem
     return trained(backend.machine.home, status.model or "").sha256
 
@@ -61,12 +66,12 @@ class Scene:
             found = processes.parse(read_json(self.folder.worker))
             return found if processes.is_alive(found) else None
 
-        found: processes.Identity = until(look)
+        found: processes.Identity = until(look, seconds=LONG)
         return found
 
     def reach(self, step: int) -> bool:
         """Wait until the step is done; whether the job is still at work then."""
-        until(lambda: self.step() >= step or self.folder.outcome.exists())
+        until(lambda: self.step() >= step or self.folder.outcome.exists(), seconds=LONG)
         return not self.folder.outcome.exists()
 
     def kill(self, what: str) -> None:
@@ -77,9 +82,20 @@ class Scene:
             self.caller.communicate()
             self.caller = self.call()
 
+    def close(self) -> None:
+        self.caller.kill()
+        self.caller.communicate()
+
     def end(self) -> str:
-        told, _ = self.caller.communicate(timeout=100)
+        told, _ = self.caller.communicate(timeout=LONG)
         return told.strip()
+
+
+@pytest.fixture
+def scene(home: Path, spec: JobSpec) -> Iterator[Scene]:
+    made = Scene(home, spec)
+    yield made
+    made.close()
 
 
 def check(scene: Scene, home: Path, undisturbed: str) -> None:
@@ -100,8 +116,7 @@ def _leader(folder: JobFolder) -> processes.Identity:
     return found
 
 
-def test_a_job_ends_once_whoever_is_killed(home, spec, undisturbed):
-    scene = Scene(home, spec)
+def test_a_job_ends_once_whoever_is_killed(undisturbed, home, scene):
     kills = 0
     for what, step in (("worker", 5), ("caller", 8), ("both", 14)):
         assert scene.reach(step)
@@ -112,11 +127,9 @@ def test_a_job_ends_once_whoever_is_killed(home, spec, undisturbed):
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(20))
-def test_a_job_ends_once_at_any_moment(home, spec, undisturbed, seed):
+def test_a_job_ends_once_at_any_moment(undisturbed, home, scene, seed):
     rng = random.Random(seed)
-    scene = Scene(home, spec)
     what, step = rng.choice(("worker", "caller", "both")), rng.randrange(STEPS)
     if scene.reach(step):
         scene.kill(what)

@@ -23,8 +23,17 @@ __all__ = ["Identity", "identify", "is_alive", "members", "parse", "signal_group
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _GONE = frozenset({psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
-_started: list[subprocess.Popen[bytes]] = []
 _lock = threading.Lock()
+
+
+class _Left(subprocess.Popen[bytes]):
+    """A process that is meant to outlive this one: leaving it running is no mistake."""
+
+    def __del__(self) -> None:
+        """Warn of nothing."""
+
+
+_started: list[_Left] = []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +133,7 @@ def start(arguments: Sequence[str], *, output: Path, environment: Mapping[str, s
     It outlives this process, hears no Ctrl-C of its terminal, and writes to ``output``.
     """
     with output.open("ab") as out:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        process = _Left(
             [sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=out,
