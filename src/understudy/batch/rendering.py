@@ -64,26 +64,28 @@ class Renderer:
         whole: WriteLine | None = None,
     ) -> None:
         self._file, self._reference = file, reference
-        self._max_tokens, self._max_bytes = max_tokens, max_bytes
-        self._line = whole or _filled(questions)
+        self._max_bytes = max_bytes
+        self._line = _bounded(whole, max_tokens) if whole else _filled(questions, max_tokens)
 
     def block(self, block: Block) -> Rendered:
         """Render all rows of a block; those that cannot be are rejected with their reason."""
         out = Rendered()
-        line = self._line
-        buckets: list[list[bytes]] = [[] for _ in range(BUCKETS)]
+        line, most, reference = self._line, self._max_bytes, self._reference
+        # By the key's first two hex digits: looking them up costs less than reading them.
+        buckets: dict[bytes, list[bytes]] = {b"%02x" % n: [] for n in range(BUCKETS)}
         for number, row in self._rows(block, out):
             try:
                 made = line(row)
-                _require_short(made, self._max_tokens, self._max_bytes)
-                if self._reference is not None:
-                    made += _reference(row, self._reference)
+                if len(made) > most:
+                    raise DataError(f"the request has {len(made):,} bytes; one may have {most:,}")  # noqa: TRY301
+                if reference is not None:
+                    made += _reference(row, reference)
             except DataError as error:
                 out.rejected.append(self._reject(number, error, orjson.dumps(row, default=str)))
-                continue
-            buckets[int(made[:2], 16)].append(made)
+            else:
+                buckets[made[:2]].append(made)
         out.buckets = {
-            name: b"\n".join(lines) + b"\n" for name, lines in enumerate(buckets) if lines
+            int(name, 16): b"\n".join(lines) + b"\n" for name, lines in buckets.items() if lines
         }
         return out
 
@@ -126,12 +128,8 @@ class Renderer:
         )
 
 
-def _require_short(line: bytes, tokens: int, size: int) -> None:
-    asked = int(line[KEY:TEXT], 16)
-    if asked > tokens:
-        raise DataError(f"the request has {asked:,} tokens; one may have {tokens:,}")
-    if len(line) > size:
-        raise DataError(f"the request has {len(line):,} bytes; one may have {size:,}")
+def _too_many(tokens: int, most: int) -> DataError:
+    return DataError(f"the request has {tokens:,} tokens; one may have {most:,}")
 
 
 def _reference(row: Mapping[str, Any], name: str) -> bytes:
@@ -143,30 +141,47 @@ def _reference(row: Mapping[str, Any], name: str) -> bytes:
     return REFERENCE + orjson.dumps(value)
 
 
-def _filled(questions: Questions) -> WriteLine:
+def _bounded(whole: WriteLine, most: int) -> WriteLine:
+    def line(row: Mapping[str, Any]) -> bytes:
+        made = whole(row)
+        if (tokens := int(made[KEY:TEXT], 16)) > most:
+            raise _too_many(tokens, most)
+        return made
+
+    return line
+
+
+def _filled(questions: Questions, most: int) -> WriteLine:
     """The quick way: only the varying texts are rendered, escaped, hashed and counted."""
     prompts = [prompt for prompt in questions.prompts() if not prompt.constant]
     digest = hasher(questions.key_parts())
     base = questions.base_tokens()
     if len(prompts) == 1:
-        return _filled_once(prompts[0], digest, base)
+        return _filled_once(prompts[0], digest, base, most)
 
     def line(row: Mapping[str, Any]) -> bytes:
         texts = [prompt.render(row) for prompt in prompts]
         escaped = [_escaped(text) for text in texts]
         tokens = base + sum(map(count, texts))
+        if tokens > most:
+            raise _too_many(tokens, most)
         return b"%b%08x%b" % (digest(escaped).encode(), tokens, b"\t".join(escaped))
 
     return line
 
 
-def _filled_once(prompt: Prompt, digest: Callable[[Sequence[bytes]], str], base: int) -> WriteLine:
+def _filled_once(
+    prompt: Prompt, digest: Callable[[Sequence[bytes]], str], base: int, most: int
+) -> WriteLine:
     render = prompt.render
 
     def line(row: Mapping[str, Any]) -> bytes:
         text = render(row)
         escaped = _escaped(text)
-        return b"%b%08x%b" % (digest((escaped,)).encode(), base + count(text), escaped)
+        tokens = base + count(text)
+        if tokens > most:
+            raise _too_many(tokens, most)
+        return b"%b%08x%b" % (digest((escaped,)).encode(), tokens, escaped)
 
     return line
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.batch import inputs
@@ -74,6 +74,7 @@ def test_rows_of_a_program_are_spooled_by_their_content(tmp_path: Path) -> None:
     assert list((tmp_path / "spool").iterdir()) == [path]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 90), max_size=30), st.booleans())
 def test_blocks_cut_no_line_and_number_them_all(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], ended: bool

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.batch.inputs import read_blocks
@@ -52,6 +52,7 @@ _LINES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(_LINES, st.integers(1, 9), st.integers(30, 60), st.randoms(use_true_random=False))
 def test_every_row_is_accounted_for_within_the_limits(
     tmp_path_factory: pytest.TempPathFactory,

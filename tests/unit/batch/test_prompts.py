@@ -4,7 +4,7 @@ import string
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
@@ -34,6 +34,7 @@ def by_prompt(prompt: Prompt, row: dict[str, Any]) -> str | None:
         return None
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(_TEXTS, _NAMES), min_size=1, max_size=4), _TEXTS, _ROWS)
 def test_plain_templates_are_what_jinja_makes_of_them(
     parts: list[tuple[str, str]], end: str, row: dict[str, Any]
@@ -44,6 +45,7 @@ def test_plain_templates_are_what_jinja_makes_of_them(
     assert by_prompt(prompt, row) == by_jinja(template, row)
 
 
+@settings(deadline=None)
 @given(_ROWS)
 @pytest.mark.parametrize(
     "template",

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.batch.inputs import Block
@@ -52,6 +52,7 @@ def rendered(questions: Questions, row: dict[str, Any]) -> bytes:
     return line
 
 
+@settings(deadline=None)
 @given(_TEMPLATES, _TEXT, _TEXT, st.sampled_from([row_of, backwards]))
 def test_the_quick_way_is_the_slow_way(
     templates: list[tuple[str, str]], a: str, b: str, write: Any
@@ -70,6 +71,7 @@ def test_the_quick_way_is_the_slow_way(
     assert len(made) == len(line) + form.constant - (len("00000000"))
 
 
+@settings(deadline=None)
 @given(st.lists(_TEXT, min_size=1, max_size=20))
 def test_an_upload_holds_every_row_and_says_so(tmp_path_factory: Any, texts: list[str]) -> None:
     folder = tmp_path_factory.mktemp("upload")

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.batch.checks import make_checker
@@ -69,6 +69,7 @@ _LINES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(_LINES)
 def test_every_row_sent_is_in_exactly_one_place(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]

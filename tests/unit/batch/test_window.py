@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from batch_kit import MODEL, Desk
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.engine.batch_shards import Shard, ShardState
@@ -20,6 +20,7 @@ def shard(number: int, tokens: int) -> Shard:
     return Shard(**{**values, **more, "tokens": tokens})
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 50), max_size=20),
     st.none() | st.integers(-20, 200),
