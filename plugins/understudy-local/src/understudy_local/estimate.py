@@ -16,9 +16,10 @@ Memory is a sum of parts, all in bytes::
     logits       CHUNK tokens of the vocabulary at a time (TRL's fused head); in ``bond`` whole,
                  for the batch of both answers, three times (now, at the start, the divergence)
 
-The constants were fitted to peaks measured with benchmarks/local_memory.py (its table is in
-benchmarks/RESULTS.md). No GPU was at hand: there the formula is the same sum with the GPU's
-bytes a weight, and its figures have not been held against a measured peak.
+The constants were fitted to the peaks of a few runs of SmolLM2-135M on a CPU;
+benchmarks/local_memory.py prints peaks beside estimates, and a test holds one of them. No GPU was
+at hand: there the formula is the same sum with the GPU's bytes a weight, and its figures have not
+been held against a measured peak.
 """
 
 from __future__ import annotations
