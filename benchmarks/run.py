@@ -18,6 +18,8 @@ SCRIPTS = {
     "Polling 10,000 live jobs for a simulated hour": ["benchmarks/polling.py"],
     "The cache: filling, publishing, reading, switching; its stores": ["benchmarks/cache.py"],
     "Precompute: planning, ingest, publication": ["benchmarks/precompute.py"],
+    "Local training beside plain TRL": ["benchmarks/local_throughput.py"],
+    "Peak memory of local training": ["benchmarks/local_memory.py"],
     "The sandbox's learner on clinc150": [
         "plugins/understudy-sandbox/benchmarks/learner_clinc150.py"
     ],
