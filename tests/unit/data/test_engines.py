@@ -112,7 +112,7 @@ print(len(told), told[-1], made.id)
 
 
 @pytest.mark.timeout(400)  # starting Ray takes minutes where others use the cores
-@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.prove)])
 def test_the_place_of_the_work_changes_nothing(
     planted: Any, log: tuple[Path, Any], inline: Dataset, tmp_path: Path, engine: str
 ) -> None:
