@@ -14,7 +14,8 @@ from understudy.model import ChatRequest, ExportSpec, ModelExport, RemoteState
 ROWS = 12
 FORMATS = ("f16", "q8_0", "q4_k_m")
 
-pytestmark = pytest.mark.timeout(900)
+# In make prove until its share of `make test` is measured on a quiet machine.
+pytestmark = [pytest.mark.prove, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
