@@ -190,14 +190,19 @@ def _wait(folder: Path, seconds: float) -> bool:
     The kernel has no lock with a time limit. So the process holds the end of a pipe as well, and
     closes it after the lock: a pipe can be waited for.
     """
+    deadline = time.monotonic() + seconds
     pipe = os.open(_fifo(folder), os.O_RDONLY | os.O_NONBLOCK)
     try:
-        if not _is_locked(folder):
-            return True
         closed = select.poll()
         closed.register(pipe, select.POLLHUP)
-        closed.poll(max(seconds, 0.0) * 1000)
-        return not _is_locked(folder)
+        while _is_locked(folder):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            closed.poll(left * 1000)
+            # A process that dies lets go of both, the pipe a moment before the lock at times.
+            time.sleep(0.001)
+        return True
     finally:
         os.close(pipe)
 
