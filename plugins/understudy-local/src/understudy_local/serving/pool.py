@@ -201,7 +201,7 @@ def _wait(folder: Path, seconds: float) -> bool:
                 return False
             closed.poll(left * 1000)
             # A process that dies lets go of both, the pipe a moment before the lock at times.
-            time.sleep(0.001)
+            select.select([], [], [], 0.001)
         return True
     finally:
         os.close(pipe)
