@@ -97,7 +97,7 @@ def held_out(folder: Path, count: int = 6) -> Path:
     return path
 
 
-def export_spec(rows: Path, model: str = MODEL, **more: Any) -> ExportSpec:
+def export_spec(file: Path, model: str = MODEL, **more: Any) -> ExportSpec:
     told: dict[str, Any] = {
         "base_model": "tiny",
         "name": "lamps",
@@ -108,8 +108,8 @@ def export_spec(rows: Path, model: str = MODEL, **more: Any) -> ExportSpec:
     }
     return ExportSpec(
         model=model,
-        held_out=os.fspath(rows),
-        held_out_sha256=hashlib.sha256(rows.read_bytes()).hexdigest(),
+        held_out=os.fspath(file),
+        held_out_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         **told | more,
     )
 
