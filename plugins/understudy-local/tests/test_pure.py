@@ -107,6 +107,18 @@ def test_identities_tell_processes_apart(tmp_path):
     until(lambda: not processes.is_alive(other))
 
 
+def test_a_number_that_is_used_again_names_nobody(tmp_path):
+    sleeper = "import time; time.sleep(60)"
+    stranger = processes.start(["-c", sleeper], output=tmp_path / "out", environment={})
+    # As if the stranger's session had had another leader before.
+    former = dataclasses.replace(stranger, started=stranger.started - 60, mark="of the former")
+    processes.signal_group(former, signal.SIGKILL)
+    processes.signal_group(dataclasses.replace(former, mark=""), signal.SIGKILL)
+    assert processes.is_alive(stranger)
+    processes.signal_group(stranger, signal.SIGKILL)
+    until(lambda: not processes.is_alive(stranger))
+
+
 def test_members_outlive_their_leader(tmp_path):
     child = "import time; time.sleep(60)"
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}])"

@@ -2,24 +2,39 @@
 
 A pid alone is not enough: it is used again after a while, and after a reboot at once. With the
 time at which the process started and the id of the boot it names one process for good.
+
+What a process has started carries its mark, a random word in the environment: a session's number
+is used again as well, and what is ended by number alone may be a stranger.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-__all__ = ["Identity", "identify", "is_alive", "members", "parse", "signal_group", "start"]
+__all__ = [
+    "Identity",
+    "identify",
+    "is_alive",
+    "mark",
+    "members",
+    "parse",
+    "signal_group",
+    "start",
+]
+
+_MARK = "UNDERSTUDY_LOCAL_MARK"
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _GONE = frozenset({psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
@@ -38,11 +53,16 @@ _started: list[_Left] = []
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """One process of one boot. ``started`` is in seconds since the epoch."""
+    """One process of one boot.
+
+    ``started`` is in seconds: since the boot on Linux, where no clock that is set can change it,
+    else since the epoch. ``mark`` stands in the environment of all that it starts.
+    """
 
     pid: int
     started: float
     boot: str
+    mark: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in files."""
@@ -58,11 +78,32 @@ def boot_id() -> str:
         return f"booted-{psutil.boot_time() // 60:.0f}"
 
 
+def _start_of(process: psutil.Process) -> float:
+    try:
+        text = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        if _BOOT_ID.exists():
+            raise psutil.NoSuchProcess(process.pid) from None
+        return float(process.create_time())
+    # The name in brackets may hold anything; the start is the twentieth word behind it.
+    return int(text.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def mark() -> None:
+    """Give this process a mark, where it was not started by ``start``."""
+    os.environ.setdefault(_MARK, secrets.token_hex(16))
+
+
 def identify(pid: int | None = None) -> Identity | None:
-    """The process with that pid, by default this one; None if there is none."""
+    """The process with that pid, by default this one with its mark; None if there is none."""
     try:
         process = psutil.Process(pid)
-        return Identity(pid=process.pid, started=process.create_time(), boot=boot_id())
+        return Identity(
+            pid=process.pid,
+            started=_start_of(process),
+            boot=boot_id(),
+            mark=os.environ.get(_MARK, "") if process.pid == os.getpid() else "",
+        )
     except psutil.Error:
         return None
 
@@ -72,7 +113,10 @@ def parse(record: Mapping[str, Any] | None) -> Identity | None:
     if record is None or not {"pid", "started", "boot"} <= set(record):
         return None
     return Identity(
-        pid=int(record["pid"]), started=float(record["started"]), boot=str(record["boot"])
+        pid=int(record["pid"]),
+        started=float(record["started"]),
+        boot=str(record["boot"]),
+        mark=str(record.get("mark", "")),
     )
 
 
@@ -82,7 +126,7 @@ def _process(identity: Identity) -> psutil.Process | None:
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(identity.pid)
         # Both times come from the same counter of the kernel; a reader may round them.
-        if abs(process.create_time() - identity.started) < 0.05:
+        if abs(_start_of(process) - identity.started) < 0.005:
             return process
     return None
 
@@ -100,24 +144,23 @@ def is_alive(identity: Identity | None) -> bool:
 
 
 def members(leader: Identity) -> list[psutil.Process]:
-    """Processes of the session that ``leader`` leads or led, the leader left out.
+    """Processes that ``leader`` has started, and those that they have, itself left out.
 
-    The kernel gives the number to no other process as long as one of them is left.
+    Also those that outlived it. None where it has no mark to know them by.
     """
-    if leader.boot != boot_id():
+    if leader.boot != boot_id() or not leader.mark:
         return []
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            same = os.getsid(process.pid) == leader.pid and process.pid != leader.pid
-            younger = same and process.create_time() >= leader.started - 0.05
-            if younger and process.status() not in _GONE:
+            ours = process.pid != leader.pid and process.environ().get(_MARK) == leader.mark
+            if ours and process.status() not in _GONE:
                 found.append(process)
     return found
 
 
 def signal_group(leader: Identity, number: signal.Signals) -> None:
-    """Send a signal to every process of the session, the leader last. Gone is not an error."""
+    """Send a signal to all that ``leader`` has started, and to itself. Gone is not an error."""
     for process in members(leader):
         with contextlib.suppress(psutil.Error):
             process.send_signal(number)
@@ -132,6 +175,7 @@ def start(arguments: Sequence[str], *, output: Path, environment: Mapping[str, s
 
     It outlives this process, hears no Ctrl-C of its terminal, and writes to ``output``.
     """
+    word = secrets.token_hex(16)
     with output.open("ab") as out:
         process = _Left(
             [sys.executable, *arguments],
@@ -139,14 +183,14 @@ def start(arguments: Sequence[str], *, output: Path, environment: Mapping[str, s
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, _MARK: word},
             cwd=output.parent,
         )
     with _lock:
         _started.append(process)
-    found = identify(process.pid)
     # It may have ended already; then nothing of that pid and time is ever alive.
-    return found or Identity(pid=process.pid, started=0.0, boot=boot_id())
+    found = identify(process.pid) or Identity(pid=process.pid, started=0.0, boot=boot_id())
+    return replace(found, mark=word)
 
 
 def reap() -> None:

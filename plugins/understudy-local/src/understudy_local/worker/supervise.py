@@ -46,6 +46,7 @@ class Worker:
     def run(self) -> None:
         """Bring the job to its next rest: an outcome, or a pause. Returns at once if it has one."""
         signal.signal(signal.SIGTERM, self._leave)
+        processes.mark()
         if self._folder.outcome.exists():
             return
         # One that is just ending may hold it for a moment; one that runs is not to be doubled.
