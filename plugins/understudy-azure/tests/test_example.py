@@ -28,7 +28,7 @@ _QUICK = "[worker]\npoll_seconds = 0.2\npoll_max_seconds = 1\n"
 
 
 SPEED = 120
-"""At this speed the four hours of the recipe's deployment are two minutes, also on a busy machine."""
+"""The four hours of the recipe's deployment last two minutes, so that a busy machine can follow."""
 
 
 @pytest.fixture(scope="module")
