@@ -86,3 +86,19 @@ def test_a_file_beyond_its_limits_says_which(name, changes, words):
 )
 def test_a_file_within_its_limits_passes(name, changes):
     assert check(name, figures(**changes)) is None
+
+
+def test_the_doctor_says_what_an_export_lacks(tmp_path, monkeypatch):
+    from local_kit import make_backend
+    from understudy_local.export import tools
+
+    def export() -> object:
+        return next(one for one in make_backend(tmp_path).doctor() if one.name == "export")
+
+    monkeypatch.setattr(tools, "missing", lambda: ["cyllama"])
+    assert not export().ok
+    assert "cyllama" in export().detail
+    monkeypatch.setattr(tools, "missing", list)
+    monkeypatch.setattr(tools, "is_there", lambda: False)
+    assert export().ok
+    assert "fetched by the first export" in export().detail

@@ -1,4 +1,4 @@
-"""Whether this machine is set up to train."""
+"""Whether this machine is set up to train, export and serve."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from understudy.backend import Check
 from understudy_local.devices import kind_of, memory_of
 from understudy_local.estimate import GIB
+from understudy_local.export import tools
 from understudy_local.machine import Machine, told
 from understudy_local.settings import LocalSettings
 from understudy_local.trainers.trl_trainer import Trl
@@ -19,10 +20,11 @@ _LITTLE_DISK = 5 * GIB
 
 
 def checks(machine: Machine, settings: LocalSettings) -> Iterator[Check]:
-    """In the order of dependence: the folder, the device, the trainers, the hub."""
+    """In the order of dependence: the folder, the device, the trainers, the export, the hub."""
     yield _home(machine)
     yield _device(settings)
     yield from _trainers(kind_of(settings.device))
+    yield _export()
     if settings.offline:
         hub = "not asked (offline)"
     elif settings.hf_token or os.environ.get("HF_TOKEN"):
@@ -75,3 +77,20 @@ def _trainers(kind: str) -> Iterator[Check]:
     yield Check(name="trl", ok=why is None, detail=why or "ready", fix=install if why else "")
     # Optional: without it TRL trains.
     yield Check(name="unsloth", ok=True, detail=Unsloth().why_not(kind) or "ready")
+
+
+def _export() -> Check:
+    lacking = tools.missing()
+    if lacking:
+        return Check(
+            name="export",
+            ok=False,
+            detail=f"{', '.join(lacking)} not installed: no GGUF files are made, no model answers",
+            fix="pip install 'understudy-local[train,gguf]'",
+        )
+    there = tools.is_there()
+    return Check(
+        name="export",
+        ok=True,
+        detail="ready" if there else f"ready; {tools.CONVERTER} is fetched by the first export",
+    )

